@@ -1,0 +1,50 @@
+# Each target installs what it needs into .venv the first time, and starts at once afterwards.
+#
+#   make run     train superposed, gru and lstm on RecallMix at one FLOP budget and print the table
+#   make test    the test suite
+#   make lint    ruff and mypy
+#   make bench   speed of the worlds
+#   make clean   remove .venv, caches and build leftovers (never runs/)
+#
+# PYTHON=python3.12 picks another interpreter; pip's own settings are respected
+# (PIP_EXTRA_INDEX_URL, for example, to take a CPU-only build of torch).
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# One thread a process: the models are too small to gain from two, and workers share the cores.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: run test lint bench clean
+.DELETE_ON_ERROR:
+
+run: $(VENV)/.base
+	$(BIN)/python benchmarks/main.py
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n auto
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/worlds.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find agents envs experiments tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[contrib,fast,dev]'
+	@touch $@ $(VENV)/.base
