@@ -1,0 +1,127 @@
+"""Worlds: long-horizon memory tasks as compiled batches, and every gymnasium environment behind the same interface.
+
+Importing this package registers its ids in gymnasium: `import envs; gymnasium.make("TMaze-L100-v0")`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import re
+from typing import Any, NamedTuple
+
+import gymnasium
+
+from envs.recall import Recall
+from envs.tmaze import EndlessTMaze, TMaze
+from envs.world import Obs, Transition, World
+
+__all__ = ["FAMILIES", "Family", "Obs", "Transition", "World", "ids", "make", "settings"]
+
+
+class Family(NamedTuple):
+    """One row of the table of ids: a template, its world and how to train on it."""
+
+    template: str
+    """An id with the constructor's arguments in braces."""
+    world: type[World]
+    """Called as world(num_envs, **arguments, **fixed)."""
+    grid: dict[str, tuple[int, ...]]
+    """The values registered in gymnasium; `make` takes any others too."""
+    fixed: dict[str, Any]
+    """Arguments that every id of this row shares."""
+    gamma: float
+    """Discount to train with: the motor horizon, not the memory horizon."""
+    steps: int
+    """Budget to train with, in environment steps over all environments."""
+
+    def ids(self) -> list[str]:
+        """Return the registered ids, in the order of the grid."""
+        return [self.template.format(**dict(zip(self.grid, v, strict=True))) for v in itertools.product(*self.grid.values())]
+
+    def arguments(self, env_id: str) -> dict[str, Any] | None:
+        """Return the constructor's arguments that `env_id` stands for, or None if it is not of this family."""
+        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>\\d+)", re.escape(self.template))
+        match = re.fullmatch(pattern, env_id)
+        return None if match is None else {k: int(v) for k, v in match.groupdict().items()} | self.fixed
+
+
+_LENGTHS = (10, 50, 100, 1_000, 10_000, 100_000, 1_000_000)
+_SHORT = (10, 50, 100, 1_000)
+_LINKS = (10, 50, 100)
+
+FAMILIES: tuple[Family, ...] = (
+    Family("Recall-N{n}-D{delay}-v0", Recall,
+           {"n": (8, 16, 32, 64, 128, 256, 512), "delay": (0, 16, 100, 1_000, 10_000)}, {}, 0.5, 500_000),
+    Family("RecallMix-N{n}-D{delay}-v0", Recall, {"n": (8, 32, 64, 128), "delay": (16,)}, {"mix": True}, 0.5, 500_000),
+    Family("TMaze-L{length}-v0", TMaze, {"length": _LENGTHS}, {}, 0.99, 500_000),
+    Family("TMaze-Max{length}-v0", TMaze, {"length": _SHORT}, {"random_length": True}, 0.99, 500_000),
+    Family("NoisyTMaze-M{bits}-L{length}-v0", TMaze, {"bits": (1, 4, 8), "length": _LENGTHS},
+           {"noise": True}, 0.99, 1_000_000),
+    Family("NoisyTMaze-M{bits}-Max{length}-v0", TMaze, {"bits": (1, 4, 8), "length": _SHORT},
+           {"noise": True, "random_length": True}, 0.99, 1_000_000),
+    Family("EndlessTMaze-Fixed-L{length}-C{corridors}-v0", EndlessTMaze, {"length": _LINKS, "corridors": _LINKS},
+           {}, 0.99, 1_000_000),
+    Family("EndlessTMaze-Uniform-L{length}-C{corridors}-v0", EndlessTMaze, {"length": _LINKS, "corridors": _LINKS},
+           {"random_length": True}, 0.99, 1_000_000),
+)  # fmt: skip
+
+_MINIGRID = ("MiniGrid-", "BabyAI-")
+_DEFAULTS = {"gamma": 0.99, "steps": 1_000_000}
+
+
+def ids() -> list[str]:
+    """Return every id that this package registers, without MiniGrid's own."""
+    return [env_id for family in FAMILIES for env_id in family.ids()]
+
+
+def make(env_id: str, num_envs: int = 1, **kwargs: Any) -> World:
+    """Make a batch of `num_envs` environments.
+
+    Knows the ids of this package (also with numbers that are not registered, such as `TMaze-L77-v0`), MiniGrid's and
+    BabyAI's, and every other id of gymnasium, stepped one by one in Python. ValueError for an unknown id.
+    """
+    env_id = env_id.removeprefix("envs:")
+    for family in FAMILIES:
+        arguments = family.arguments(env_id)
+        if arguments is not None:
+            return family.world(num_envs, **(arguments | kwargs))  # type: ignore[call-arg]
+    if env_id.startswith(_MINIGRID):
+        from envs.minigrid import make_minigrid
+
+        return make_minigrid(env_id, num_envs, **kwargs)
+    if env_id in gymnasium.registry or ":" in env_id or "/" in env_id:
+        from envs.gym_world import GymWorld
+
+        return GymWorld(env_id, num_envs, **kwargs)
+    raise ValueError(_unknown(env_id))
+
+
+def settings(env_id: str) -> dict[str, Any]:
+    """Return the training settings of an id: `gamma` and a default budget `steps`."""
+    for family in FAMILIES:
+        if family.arguments(env_id.removeprefix("envs:")) is not None:
+            return {"gamma": family.gamma, "steps": family.steps}
+    return dict(_DEFAULTS)
+
+
+def _unknown(env_id: str) -> str:
+    close = difflib.get_close_matches(env_id, [*ids(), *gymnasium.registry], n=3, cutoff=0.3)
+    hint = f" Closest: {', '.join(close)}." if close else ""
+    return f"unknown environment {env_id!r}.{hint} `python train.py --list envs` shows them all."
+
+
+def _register() -> None:
+    for env_id in ids():
+        if env_id not in gymnasium.registry:
+            gymnasium.register(
+                env_id,
+                entry_point="envs.vec:WorldEnv",
+                vector_entry_point="envs.vec:WorldVectorEnv",
+                kwargs={"world": env_id},
+                disable_env_checker=True,
+                order_enforce=False,
+            )
+
+
+_register()

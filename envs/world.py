@@ -1,0 +1,186 @@
+"""World: B environments held as arrays and stepped together; one environment is a batch of one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+
+from envs.kernels import seed_streams
+
+Obs = np.ndarray | dict[str, np.ndarray]
+
+
+class Transition(NamedTuple):
+    """What one step of a batch returns; the arrays are buffers that the next step overwrites."""
+
+    obs: Obs
+    """(B, ...) the next observation; where an episode ended, the first one of the next episode."""
+    reward: np.ndarray
+    """(B,) float32."""
+    terminated: np.ndarray
+    """(B,) bool: the task itself ended."""
+    truncated: np.ndarray
+    """(B,) bool: a time limit cut the episode; bootstrap from `final_obs`."""
+    final_obs: Obs
+    """As `obs`: the last observation of an episode; rows are valid only where one just ended."""
+    success: np.ndarray
+    """(B,) float32: share of the task done, in [0, 1], where an episode just ended; NaN elsewhere or where undefined."""
+
+
+class World(ABC):
+    """A batch of environments with SAME_STEP autoreset. The i-th one depends on (seed, i) only, never on B."""
+
+    num_envs: int
+    observation_space: spaces.Space[Any]
+    """The space of ONE environment."""
+    action_space: spaces.Space[Any]
+    """The space of ONE environment."""
+
+    @abstractmethod
+    def reset(self, seed: int | None = None) -> Obs:
+        """Begin an episode in every environment and return the observations, batch first.
+
+        With None the random streams go on where they are (a fresh seed is drawn the first time).
+        """
+
+    @abstractmethod
+    def step(self, actions: np.ndarray) -> Transition:
+        """Advance every environment by one action, (B,) or (B, k)."""
+
+    @abstractmethod
+    def state(self) -> dict[str, np.ndarray]:
+        """Return a copy of everything a bit-for-bit resume needs, also in mid-episode."""
+
+    @abstractmethod
+    def load_state(self, state: dict[str, np.ndarray]) -> Obs:
+        """Continue from `state()` of a world of the same id and size; returns the current observations."""
+
+    @abstractmethod
+    def render(self, i: int = 0) -> np.ndarray:
+        """Draw environment i as an (H, W, 3) uint8 picture."""
+
+    def ansi(self, i: int = 0) -> str:
+        """Describe environment i in a few lines of text."""
+        return f"{type(self).__name__} {i}"
+
+    def close(self) -> None:
+        """Free what the environments hold; kernels hold nothing."""
+        return None
+
+
+Kernel = Callable[..., int]
+
+
+class KernelWorld(World):
+    """A world of integers: its whole state is four arrays, advanced by one compiled call.
+
+    A family passes two kernels. `reset_kernel(params, ints, memory, rng, obs)` begins every episode;
+    `step_kernel(actions, params, ints, memory, rng, obs, final, scalars, flags)` does dynamics, reward, autoreset and
+    observation in one loop over the environments and returns the index of an invalid action, or -1. Both take few
+    arguments on purpose: a call costs about two microseconds, which is what small batches pay.
+
+    params   (P,) int64          constants of the variant
+    ints     (K, B) int64        the state of each environment
+    memory   (B, W) uint64       longer per-environment storage (what has been shown), W may be 0
+    rng      (B,) uint64         one random stream each
+    obs      (B, F) float32      final the same
+    scalars  (2, B) float32      reward, success
+    flags    (2, B) bool         terminated, truncated
+    """
+
+    action_names: tuple[str, ...]
+    feature_names: tuple[str, ...]
+
+    def __init__(
+        self, num_envs: int, kernels: tuple[Kernel, Kernel], params: tuple[int, ...], ints: int, memory: int = 0
+    ) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, got {num_envs}.")
+        features, actions = len(self.feature_names), len(self.action_names)
+        self.num_envs = num_envs
+        self.observation_space = spaces.Box(-1.0, 1.0, (features,), np.float32)
+        self.action_space = spaces.Discrete(actions)
+        self._reset_kernel, self._step_kernel = kernels
+        self._params = np.array(params, np.int64)
+        self._ints = np.zeros((ints, num_envs), np.int64)
+        self._memory = np.zeros((num_envs, memory), np.uint64)
+        self._rng = np.zeros(num_envs, np.uint64)
+        self._obs = np.zeros((num_envs, features), np.float32)
+        self._final = np.zeros((num_envs, features), np.float32)
+        self._scalars = np.zeros((2, num_envs), np.float32)
+        self._flags = np.zeros((2, num_envs), np.bool_)
+        self._actions = np.zeros(num_envs, np.int64)
+        self._seeded = False
+        self._transition = Transition(
+            self._obs, self._scalars[0], self._flags[0], self._flags[1], self._final, self._scalars[1]
+        )
+
+    def reset(self, seed: int | None = None) -> np.ndarray:
+        """Begin an episode in every environment; observations (B, F) float32."""
+        if seed is not None or not self._seeded:
+            if seed is None:
+                seed = int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
+            seed_streams(np.uint64(seed & 0xFFFFFFFFFFFFFFFF), self._rng)
+            self._seeded = True
+        self._scalars.fill(0.0)
+        self._reset_kernel(self._params, self._ints, self._memory, self._rng, self._obs)
+        return self._obs
+
+    def step(self, actions: np.ndarray) -> Transition:
+        """Advance every environment; `actions` (B,) integers. ValueError names an action outside the space."""
+        actions = np.ascontiguousarray(actions, np.int64)
+        if actions.shape != (self.num_envs,):
+            raise ValueError(f"actions must have shape ({self.num_envs},), got {actions.shape}.")
+        if not self._seeded:
+            raise RuntimeError("call reset() before the first step().")
+        bad = self._step_kernel(
+            actions, self._params, self._ints, self._memory, self._rng, self._obs, self._final, self._scalars, self._flags
+        )
+        if bad >= 0:
+            raise ValueError(f"action {actions[bad]} of environment {bad} is not in {self.action_space}.")
+        self._actions[:] = actions
+        return self._transition
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return copies of the arrays that make up the world."""
+        return {name: array.copy() for name, array in self._arrays().items()}
+
+    def load_state(self, state: dict[str, np.ndarray]) -> np.ndarray:
+        """Continue from `state()`; ValueError when it belongs to another id or batch size."""
+        arrays = self._arrays()
+        if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in arrays.items()}:
+            raise ValueError(
+                f"this state does not fit {type(self).__name__} with {self.num_envs} environments: "
+                "make the world with the id and num_envs it was saved from."
+            )
+        if not np.array_equal(state["params"], self._params):
+            raise ValueError(f"this state was saved with parameters {state['params']}, this world has {self._params}.")
+        for name, array in arrays.items():
+            array[...] = state[name]
+        self._seeded = True
+        return self._obs
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {
+            "params": self._params,
+            "ints": self._ints,
+            "memory": self._memory,
+            "rng": self._rng,
+            "actions": self._actions,
+            "obs": self._obs,
+            "scalars": self._scalars,
+        }
+
+    def render(self, i: int = 0) -> np.ndarray:
+        """Draw environment i as an (H, W, 3) uint8 picture."""
+        from envs.render import text
+
+        return text(self.ansi(i))
+
+    def last(self, i: int) -> tuple[str, float]:
+        """Return the name of the last action of environment i and the reward it brought."""
+        return self.action_names[int(self._actions[i])], float(self._scalars[0, i])
