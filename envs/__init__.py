@@ -37,7 +37,10 @@ class Family(NamedTuple):
 
     def ids(self) -> list[str]:
         """Return the registered ids, in the order of the grid."""
-        return [self.template.format(**dict(zip(self.grid, v, strict=True))) for v in itertools.product(*self.grid.values())]
+        return [
+            self.template.format(**dict(zip(self.grid, v, strict=True)))
+            for v in itertools.product(*self.grid.values())
+        ]
 
     def arguments(self, env_id: str) -> dict[str, Any] | None:
         """Return the constructor's arguments that `env_id` stands for, or None if it is not of this family."""
@@ -106,7 +109,7 @@ def settings(env_id: str) -> dict[str, Any]:
 
 
 def _unknown(env_id: str) -> str:
-    close = difflib.get_close_matches(env_id, [*ids(), *gymnasium.registry], n=3, cutoff=0.3)
+    close = difflib.get_close_matches(env_id, {*ids(), *gymnasium.registry}, n=3, cutoff=0.3)
     hint = f" Closest: {', '.join(close)}." if close else ""
     return f"unknown environment {env_id!r}.{hint} `python train.py --list envs` shows them all."
 

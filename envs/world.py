@@ -31,6 +31,41 @@ class Transition(NamedTuple):
     """(B,) float32: share of the task done, in [0, 1], where an episode just ended; NaN elsewhere or where undefined."""
 
 
+def new_buffer(space: spaces.Space[Any], num_envs: int) -> Obs:
+    """Return zeros for `num_envs` observations of `space`: an array, or a dict of arrays for a Dict space."""
+    if isinstance(space, spaces.Dict):
+        parts = {name: new_buffer(part, num_envs) for name, part in space.items()}
+        if all(isinstance(part, np.ndarray) for part in parts.values()):
+            return parts  # type: ignore[return-value]
+    elif isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+        return np.zeros((num_envs, *space.shape), space.dtype)
+    raise ValueError(
+        f"observations in {space} are not supported, only Box, Discrete, MultiDiscrete, MultiBinary and a flat Dict of "
+        "these: put gymnasium.wrappers.FlattenObservation or FilterObservation around the environment."
+    )
+
+
+def copy_obs(obs: Obs) -> Obs:
+    """Copy a batch of observations out of the buffers."""
+    return {name: part.copy() for name, part in obs.items()} if isinstance(obs, dict) else obs.copy()
+
+
+def row(obs: Obs, i: int) -> Any:
+    """Copy the observation of environment i out of a batch."""
+    if isinstance(obs, dict):
+        return {name: row(part, i) for name, part in obs.items()}
+    return obs[i].copy() if obs.ndim > 1 else obs[i]
+
+
+def write_row(buffer: Obs, i: int, value: Any) -> None:
+    """Write the observation of environment i into a batch."""
+    if isinstance(buffer, dict):
+        for name, part in buffer.items():
+            part[i] = value[name]
+    else:
+        buffer[i] = value
+
+
 class World(ABC):
     """A batch of environments with SAME_STEP autoreset. The i-th one depends on (seed, i) only, never on B."""
 
@@ -39,6 +74,8 @@ class World(ABC):
     """The space of ONE environment."""
     action_space: spaces.Space[Any]
     """The space of ONE environment."""
+    resumable: bool = True
+    """Whether `state()` is exact; False for environments that cannot be saved."""
 
     @abstractmethod
     def reset(self, seed: int | None = None) -> Obs:
@@ -96,7 +133,12 @@ class KernelWorld(World):
     feature_names: tuple[str, ...]
 
     def __init__(
-        self, num_envs: int, kernels: tuple[Kernel, Kernel], params: tuple[int, ...], ints: int, memory: int = 0
+        self,
+        num_envs: int,
+        kernels: tuple[Kernel, Kernel],
+        params: tuple[int, ...],
+        ints: int,
+        memory: int = 0,
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}.")
@@ -138,7 +180,15 @@ class KernelWorld(World):
         if not self._seeded:
             raise RuntimeError("call reset() before the first step().")
         bad = self._step_kernel(
-            actions, self._params, self._ints, self._memory, self._rng, self._obs, self._final, self._scalars, self._flags
+            actions,
+            self._params,
+            self._ints,
+            self._memory,
+            self._rng,
+            self._obs,
+            self._final,
+            self._scalars,
+            self._flags,
         )
         if bad >= 0:
             raise ValueError(f"action {actions[bad]} of environment {bad} is not in {self.action_space}.")
@@ -158,7 +208,9 @@ class KernelWorld(World):
                 "make the world with the id and num_envs it was saved from."
             )
         if not np.array_equal(state["params"], self._params):
-            raise ValueError(f"this state was saved with parameters {state['params']}, this world has {self._params}.")
+            raise ValueError(
+                f"this state was saved with parameters {state['params']}, this world has {self._params}."
+            )
         for name, array in arrays.items():
             array[...] = state[name]
         self._seeded = True
