@@ -90,8 +90,12 @@ def make(env_id: str, num_envs: int = 1, **kwargs: Any) -> World:
         if arguments is not None:
             return family.world(num_envs, **(arguments | kwargs))  # type: ignore[call-arg]
     if env_id.startswith(_MINIGRID):
+        import minigrid  # noqa: F401 - registers its ids
+
         from envs.minigrid import make_minigrid
 
+        if env_id not in gymnasium.registry:
+            raise ValueError(_unknown(env_id))
         return make_minigrid(env_id, num_envs, **kwargs)
     if env_id in gymnasium.registry or ":" in env_id or "/" in env_id:
         from envs.gym_world import GymWorld

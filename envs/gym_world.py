@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from envs.kernels import seed_streams
-from envs.world import Obs, Transition, World, new_buffer, write_row
+from envs.world import Obs, Transition, World, fresh_seed, new_buffer, write_row
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = 0xFFFFFFFFFFFFFFFF
@@ -55,9 +55,7 @@ class GymWorld(World):
     def reset(self, seed: int | None = None) -> Obs:
         """Begin an episode in every environment."""
         if seed is not None or not self._seeded:
-            if seed is None:
-                seed = int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
-            seed_streams(np.uint64(seed & _MASK), self._rng)
+            seed_streams(fresh_seed(seed), self._rng)
             self._seeded = True
         for i in range(self.num_envs):
             self._begin(i)

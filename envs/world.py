@@ -45,6 +45,13 @@ def new_buffer(space: spaces.Space[Any], num_envs: int) -> Obs:
     )
 
 
+def fresh_seed(seed: int | None) -> np.uint64:
+    """Return 64 bits of `seed`, or of entropy for None."""
+    if seed is None:
+        return np.random.SeedSequence().generate_state(1, np.uint64)[0]
+    return np.uint64(seed & 0xFFFFFFFFFFFFFFFF)
+
+
 def copy_obs(obs: Obs) -> Obs:
     """Copy a batch of observations out of the buffers."""
     return {name: part.copy() for name, part in obs.items()} if isinstance(obs, dict) else obs.copy()
@@ -164,9 +171,7 @@ class KernelWorld(World):
     def reset(self, seed: int | None = None) -> np.ndarray:
         """Begin an episode in every environment; observations (B, F) float32."""
         if seed is not None or not self._seeded:
-            if seed is None:
-                seed = int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
-            seed_streams(np.uint64(seed & 0xFFFFFFFFFFFFFFFF), self._rng)
+            seed_streams(fresh_seed(seed), self._rng)
             self._seeded = True
         self._scalars.fill(0.0)
         self._reset_kernel(self._params, self._ints, self._memory, self._rng, self._obs)
