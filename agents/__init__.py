@@ -1,0 +1,82 @@
+"""Agents by name: the only registry. An agent is a dataclass of settings and a constructor.
+
+    >>> from agents import make
+    >>> model = make("superposed", "RecallMix-N32-D16-v0").learn(100_000)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from agents.config import PPOConfig
+from agents.cores import CORES
+from agents.ppo import MemoryPPO
+
+
+class Agent(NamedTuple):
+    """A row of the registry."""
+
+    config: type[Any]
+    build: Callable[..., Any]  # (config, env, seed, device) -> algorithm with SB3's contract
+    width: str | None  # the field of the config that `scaled` turns to reach a number of parameters
+
+
+def _memory_ppo(core: str) -> Agent:
+    def build(config: PPOConfig, env: Any, seed: int = 0, device: str = "cpu") -> MemoryPPO:
+        return MemoryPPO(core, env, config, seed, device)
+
+    return Agent(CORES[core][0], build, CORES[core][2])
+
+
+AGENTS: dict[str, Agent] = {name: _memory_ppo(name) for name in CORES}
+
+
+def get(name: str) -> Agent:
+    """The agent of this name; ValueError with the closest match and all choices."""
+    if name not in AGENTS:
+        close = difflib.get_close_matches(name, AGENTS, 1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"unknown agent {name!r}.{hint} Choices: {', '.join(AGENTS)}.")
+    return AGENTS[name]
+
+
+def make(name: str, env: Any, seed: int = 0, device: str = "cpu", **settings: Any) -> Any:
+    """Build an agent by name: `settings` are fields of its config."""
+    agent = get(name)
+    return agent.build(agent.config(**settings), env, seed, device)
+
+
+def count_parameters(name: str, config: Any, world: Any) -> int:
+    """Trained parameters of an agent on the spaces of a world, without building its trainer."""
+    from agents.policy import Policy
+
+    policy = Policy(world.observation_space, world.action_space, name, config)
+    return sum(part.numel() for part in policy.parameters())
+
+
+def scaled(name: str, config: Any, world: Any, multiple: float) -> Any:
+    """The config whose width gives `multiple` times the trained parameters of the default superposed agent.
+
+    Raises:
+        ValueError: if no width comes within 5 %, or the agent has no width to turn.
+    """
+    field = get(name).width
+    if field is None:
+        raise ValueError(f"{name} has no width to scale; scale one of: {', '.join(n for n in AGENTS if AGENTS[n].width)}")
+    target = multiple * count_parameters("superposed", CORES["superposed"][0](encoder=config.encoder), world)
+    low, high = 1, 2
+    size = lambda width: count_parameters(name, dataclasses.replace(config, **{field: width}), world)  # noqa: E731
+    while size(high) < target:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if size(middle) < target else (low, middle)
+    width = min((low, high), key=lambda w: abs(size(w) - target))
+    if abs(size(width) / target - 1) > 0.05:
+        raise ValueError(
+            f"{name} cannot have {multiple} x {target / multiple:.0f} trained parameters here: the nearest is {size(width)}"
+        )
+    return dataclasses.replace(config, **{field: width})

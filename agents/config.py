@@ -1,0 +1,87 @@
+"""Every default of the trained agents, once: one frozen dataclass per agent, a line of documentation under each field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOConfig:
+    """What all agents trained by MemoryPPO share."""
+
+    num_envs: int = 64
+    """Environments stepped together."""
+    num_steps: int = 64
+    """Steps of each environment between updates; gradients flow back through these."""
+    num_minibatches: int = 4
+    """Minibatches per epoch, each of whole environment columns."""
+    update_epochs: int = 4
+    """Passes over each rollout."""
+    learning_rate: float = 2e-3
+    """Adam's, at the start."""
+    final_learning_rate: float = 0.1
+    """Share of the learning rate left at the end of a linear anneal; 1 keeps it constant."""
+    gamma: float = 0.99
+    """Discount: the motor horizon, not the memory horizon."""
+    gae_lambda: float = 0.7
+    """Lambda of generalised advantage estimation (Schulman et al. 2016)."""
+    clip_coef: float = 0.2
+    """PPO's clip range."""
+    ent_coef: float = 0.03
+    """Weight of the entropy bonus."""
+    vf_coef: float = 0.5
+    """Weight of the value loss."""
+    max_grad_norm: float = 0.5
+    """Gradients are scaled down to this norm."""
+    kl_skip: float = 0.03
+    """After the first epoch, minibatches whose approximate KL divergence exceeds this are not trained on."""
+    write_cost: float = 0.1
+    """Cost of writing to a gated memory, times the mean gate; only while success is above `write_cost_from`."""
+    write_cost_from: float = 0.7
+    """Success rate from which writing costs: from the start it would keep the memory from being used at all."""
+    encoder: int = 32
+    """X, width of the encoded observation."""
+    head: int = 32
+    """Hidden width of the policy head and of the value head."""
+    normalize_obs: bool = True
+    """Running normalisation of observations whose space is not within [-1, 1]; symbols and images are left alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuperposedConfig(PPOConfig):
+    """The superposed core."""
+
+    dim: int = 256
+    """D, features of the expansion, per head; free: it can be raised after or during training."""
+    heads: str = "cr"
+    """One letter a head: c content, r register."""
+    controller: int = 16
+    """d, width of the recurrent controller."""
+    key: int = 16
+    """U, width of the learned keys and queries."""
+    value: int = 16
+    """V, width of a stored value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoneConfig(PPOConfig):
+    """No memory."""
+
+    hidden: int = 64
+    """Width of the feed-forward layer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GRUConfig(PPOConfig):
+    """A GRU."""
+
+    hidden: int = 64
+    """Width of the recurrent state."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LSTMConfig(PPOConfig):
+    """An LSTM."""
+
+    hidden: int = 64
+    """Width of the recurrent state."""

@@ -1,0 +1,225 @@
+"""Memory cores behind one interface: none, gru, lstm, transformer, slots, superposed.
+
+A core is `initial_state(batch) -> State`, `step(x, state) -> (y, state)` and `unroll(xs, state, starts) -> (ys, state,
+info)`, where unroll equals step applied T times to float tolerance, whatever episode starts fall inside. A state is
+a NamedTuple of tensors, batch first; all zeros is the empty memory, so a reset is a mask (`reset`).
+
+Axes: T time, B batch, X input width, d controller, U key, D expansion, V value, H heads, W window or slots.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from agents import config as configs
+from agents.recurrence import gru_scan, gru_step, lstm_scan
+from agents.superposition import Expansion, SuperposedMemory
+
+S = TypeVar("S", bound=tuple[Tensor, ...])
+
+
+def reset(state: S, starts: Tensor) -> S:
+    """Empty the memory of the environments that begin an episode: starts (B,) bool."""
+    if not starts.any():
+        return state
+    rows = starts.nonzero().flatten()
+    return type(state)(*(part.index_fill(0, rows, 0) for part in state))
+
+
+class Unrolled(NamedTuple):
+    """What `unroll` returns."""
+
+    ys: Tensor  # (T, B, Y)
+    state: Any
+    info: dict[str, Tensor]  # scalars for the log; "write_cost" is differentiable
+
+
+class Core(nn.Module):
+    """Base of the cores: `output_width` is Y, the width of what `step` and `unroll` return."""
+
+    output_width: int
+
+    def initial_state(self, batch: int) -> Any:
+        """The empty memory of `batch` environments."""
+        raise NotImplementedError
+
+    def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """x (B, X) -> y (B, Y) and the next state."""
+        raise NotImplementedError
+
+    def unroll(self, xs: Tensor, state: Any, starts: Tensor) -> Unrolled:
+        """xs (T, B, X), starts (T, B) bool -> ys (T, B, Y), the last state, info."""
+        raise NotImplementedError
+
+
+class NoState(NamedTuple):
+    """No memory; a column of zeros tells the batch size."""
+
+    empty: Tensor  # (B, 0)
+
+
+class NoCore(Core):
+    """No memory: a feed-forward layer, so that the floor has as many parameters to spend."""
+
+    def __init__(self, width: int, config: configs.NoneConfig, seed: int = 0) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, config.hidden)
+        self.output_width = config.hidden
+
+    def initial_state(self, batch: int) -> NoState:
+        return NoState(self.linear.weight.new_zeros(batch, 0))
+
+    def step(self, x: Tensor, state: NoState) -> tuple[Tensor, NoState]:
+        return torch.tanh(self.linear(x)), state
+
+    def unroll(self, xs: Tensor, state: NoState, starts: Tensor) -> Unrolled:
+        return Unrolled(torch.tanh(self.linear(xs)), state, {})
+
+
+class GRUState(NamedTuple):
+    """State of a GRU."""
+
+    h: Tensor  # (B, N)
+
+
+class GRUCore(Core):
+    """Gated recurrent unit (Cho et al. 2014), the equations of `torch.nn.GRU`."""
+
+    def __init__(self, width: int, config: configs.GRUConfig, seed: int = 0) -> None:
+        super().__init__()
+        self.output_width = config.hidden
+        self.cell = nn.GRUCell(width, config.hidden)
+
+    def initial_state(self, batch: int) -> GRUState:
+        return GRUState(self.cell.weight_ih.new_zeros(batch, self.output_width))
+
+    def step(self, x: Tensor, state: GRUState) -> tuple[Tensor, GRUState]:
+        h = gru_step(F.linear(x, self.cell.weight_ih, self.cell.bias_ih), state.h, self.cell.weight_hh, self.cell.bias_hh)
+        return h, GRUState(h)
+
+    def unroll(self, xs: Tensor, state: GRUState, starts: Tensor) -> Unrolled:
+        gx = F.linear(xs, self.cell.weight_ih, self.cell.bias_ih)
+        hs = gru_scan(gx, state.h, self.cell.weight_hh, self.cell.bias_hh, starts)
+        return Unrolled(hs, GRUState(hs[-1]), {})
+
+
+class LSTMState(NamedTuple):
+    """State of an LSTM."""
+
+    h: Tensor  # (B, N)
+    c: Tensor  # (B, N)
+
+
+class LSTMCore(Core):
+    """Long short-term memory (Hochreiter and Schmidhuber 1997), the equations of `torch.nn.LSTM`."""
+
+    def __init__(self, width: int, config: configs.LSTMConfig, seed: int = 0) -> None:
+        super().__init__()
+        self.output_width = config.hidden
+        self.cell = nn.LSTMCell(width, config.hidden)
+
+    def initial_state(self, batch: int) -> LSTMState:
+        zeros = self.cell.weight_ih.new_zeros(batch, self.output_width)
+        return LSTMState(zeros, zeros.clone())
+
+    def step(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+        h, c = self.cell(x, (state.h, state.c))
+        return h, LSTMState(h, c)
+
+    def unroll(self, xs: Tensor, state: LSTMState, starts: Tensor) -> Unrolled:
+        gx = F.linear(xs, self.cell.weight_ih, self.cell.bias_ih + self.cell.bias_hh)
+        hs, cs = lstm_scan(gx, state.h, state.c, self.cell.weight_hh, starts)
+        return Unrolled(hs, LSTMState(hs[-1], cs[-1]), {})
+
+
+class SuperposedState(NamedTuple):
+    """State of the superposed core."""
+
+    z: Tensor  # (B, d) controller
+    m: Tensor  # (B, H, D, V) memory
+
+
+class SuperposedCore(Core):
+    """A small GRU controller beside one superposed matrix; y = [z, reads].
+
+    The controller never receives the read, so the whole memory is parallel over time. Two heads share the matrix:
+    `content` starts with near-orthogonal keys (a dictionary), `register` with one key for everything (a latch) that
+    training splits where that is useful. Both have the same equations and differ only in how they begin.
+    """
+
+    # per head: scale of the frequencies, initial c in u / sqrt(mean(u^2) + c), initial gate bias, shrink of W_k, W_q
+    CONTENT = (2.0, 1e-4, -1.0, 1.0)
+    REGISTER = ((0.2, 2.0), 1.0, -2.0, 0.3)
+
+    def __init__(self, width: int, config: configs.SuperposedConfig, seed: int = 0) -> None:
+        super().__init__()
+        d, u, v = config.controller, config.key, config.value
+        self.config, self.width = config, width
+        laws = [{"c": self.CONTENT, "r": self.REGISTER}[kind] for kind in config.heads]
+        self.heads = h = len(laws)
+        self.cell = nn.GRUCell(width, d)
+        self.project = nn.Linear(d + width, h * (2 * u + v + 1))  # keys | queries | values | gates
+        self.log_floor = nn.Parameter(torch.tensor([math.log(law[1]) for law in laws]))
+        self.memory = SuperposedMemory(Expansion(u, config.dim, [law[0] for law in laws], seed))
+        self.output_width = d + h * v
+        with torch.no_grad():
+            for head, (_, _, bias, shrink) in enumerate(laws):
+                keys, queries = slice(head * u, (head + 1) * u), slice((h + head) * u, (h + head + 1) * u)
+                if shrink != 1:
+                    for part in (self.project.weight, self.project.bias):
+                        part[keys] *= shrink
+                        part[queries] = part[keys]
+                self.project.bias[h * (2 * u + v) + head] = bias
+
+    def initial_state(self, batch: int) -> SuperposedState:
+        zeros = self.project.weight.new_zeros
+        return SuperposedState(
+            zeros(batch, self.config.controller), zeros(batch, self.heads, self.memory.expansion.dim, self.config.value)
+        )
+
+    def resize(self, dim: int) -> None:
+        """Change D; no trained parameter changes. States made before go through `SuperposedMemory.resize`."""
+        self.memory.expansion.resize(dim)
+
+    def addresses(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What to do with the memory: h (..., d + X) -> keys, queries (..., H, U), values (..., H, V), gates (..., H)."""
+        n, u, v = self.heads, self.config.key, self.config.value
+        where, value, gate = self.project(h).split((2 * n * u, n * v, n), -1)
+        where = where.unflatten(-1, (2, n, u))
+        where = where * torch.rsqrt(where.square().mean(-1, keepdim=True) + self.log_floor.exp()[:, None])
+        # a gate that can be exactly 0: one that leaks 1e-3 a step is an erased memory after 10^4 steps
+        gate = (1.2 * torch.sigmoid(gate) - 0.1).clamp(0, 1)
+        return where[..., 0, :, :], where[..., 1, :, :], torch.tanh(value).unflatten(-1, (n, v)), gate
+
+    def step(self, x: Tensor, state: SuperposedState) -> tuple[Tensor, SuperposedState]:
+        gx = F.linear(x, self.cell.weight_ih, self.cell.bias_ih)
+        z = gru_step(gx, state.z, self.cell.weight_hh, self.cell.bias_hh)
+        key, query, value, gate = self.addresses(torch.cat((z, x), -1))
+        read, m = self.memory.step(state.m, key, query, value, gate, gate)
+        return torch.cat((z, read.flatten(-2)), -1), SuperposedState(z, m)
+
+    def unroll(self, xs: Tensor, state: SuperposedState, starts: Tensor) -> Unrolled:
+        gx = F.linear(xs, self.cell.weight_ih, self.cell.bias_ih)
+        zs = gru_scan(gx, state.z, self.cell.weight_hh, self.cell.bias_hh, starts)  # (T, B, d)
+        key, query, value, gate = self.addresses(torch.cat((zs, xs), -1).transpose(0, 1))  # (B, T, H, .)
+        key, query, value, gate = (part.transpose(1, 2) for part in (key, query, value, gate))  # (B, H, T, .)
+        read, m = self.memory.unroll(state.m, key, query, value, gate, gate, starts.t())
+        ys = torch.cat((zs, read.permute(2, 0, 1, 3).flatten(-2)), -1)  # (T, B, d + H V)
+        info = {f"write_gate/{kind}": gate[:, i].mean() for i, kind in enumerate(self.config.heads)}
+        info["write_cost"] = gate.mean()
+        return Unrolled(ys, SuperposedState(zs[-1], m), info)
+
+
+# name -> (settings, constructor, the field that sets its width); the memory's own size is no width
+CORES: dict[str, tuple[type[configs.PPOConfig], Callable[..., Core], str]] = {
+    "superposed": (configs.SuperposedConfig, SuperposedCore, "controller"),
+    "gru": (configs.GRUConfig, GRUCore, "hidden"),
+    "lstm": (configs.LSTMConfig, LSTMCore, "hidden"),
+    "none": (configs.NoneConfig, NoCore, "hidden"),
+}

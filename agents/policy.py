@@ -1,0 +1,238 @@
+"""Encoder -> core -> heads: one network that acts step by step and trains on whole sequences.
+
+Axes: T time, B batch, X encoder width, Y core output, A action logits (all components side by side).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import torch
+import torch.nn.functional as F
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from agents.config import PPOConfig
+from agents.cores import CORES, reset
+
+TensorObs = dict[str, Tensor]  # a plain observation stands under the key ""
+
+
+def leaves(space: gym.Space[Any], key: str = "") -> dict[str, gym.Space[Any]]:
+    """The spaces inside a (nested) Dict or Tuple space, by path; a plain space stands under ""."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        inner = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
+        return {k: v for name, part in inner for k, v in leaves(part, f"{key}/{name}" if key else str(name)).items()}
+    return {key: space}
+
+
+def to_tensors(obs: Any, keys: list[str], device: torch.device | str = "cpu") -> TensorObs:
+    """A batch of observations (array, or nested dict / tuple of arrays) as tensors by path."""
+    out = {}
+    for key in keys:
+        part = obs
+        for name in key.split("/") if key else ():
+            part = part[name] if isinstance(part, dict) else part[int(name)]
+        out[key] = torch.as_tensor(np.asarray(part), device=device)
+    return out
+
+
+class _Symbols(nn.Module):
+    """Small integer grids (MiniGrid): each cell is the sum of one learned vector per channel."""
+
+    def __init__(self, space: spaces.Box, width: int = 8) -> None:
+        super().__init__()
+        height, length, channels = space.shape
+        self.levels = int(space.high.max()) + 1
+        self.table = nn.Linear(channels * self.levels, width, bias=False)  # one-hot @ table, as look-ups
+        nn.init.normal_(self.table.weight, std=0.5)
+        self.width = height * length * width
+
+    def forward(self, grid: Tensor) -> Tensor:
+        offsets = torch.arange(grid.shape[-1], device=grid.device) * self.levels
+        cells = F.embedding(grid.long() + offsets, self.table.weight.t())  # (..., h, w, c, E)
+        return cells.sum(-2).flatten(-3)
+
+
+class _Image(nn.Module):
+    """Pixels (H, W, C) uint8: the convolutional stack of Mnih et al. 2015."""
+
+    def __init__(self, space: spaces.Box) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(space.shape[2], 32, 8, 4), nn.ReLU(), nn.Conv2d(32, 64, 4, 2), nn.ReLU(),
+            nn.Conv2d(64, 64, 3, 1), nn.ReLU(), nn.Flatten(),
+        )  # fmt: skip
+        with torch.no_grad():
+            self.width = self.net(torch.zeros(1, space.shape[2], *space.shape[:2])).shape[1]
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        flat = pixels.flatten(0, -4).permute(0, 3, 1, 2).float() / 255
+        out: Tensor = self.net(flat)
+        return out.unflatten(0, pixels.shape[:-3]) if pixels.dim() > 3 else out[0]
+
+
+class _OneHot(nn.Module):
+    """Discrete and MultiDiscrete: one-hot vectors side by side."""
+
+    def __init__(self, space: spaces.Discrete | spaces.MultiDiscrete) -> None:
+        super().__init__()
+        self.sizes = [int(n) for n in np.atleast_1d(space.n if isinstance(space, spaces.Discrete) else space.nvec.flatten())]
+        self.start, self.discrete = int(np.min(space.start)), isinstance(space, spaces.Discrete)
+        self.width = sum(self.sizes)
+
+    def forward(self, index: Tensor) -> Tensor:
+        index = index.long()[..., None] if self.discrete else index.long()
+        return torch.cat([F.one_hot(index[..., i] - self.start, n) for i, n in enumerate(self.sizes)], -1).float()
+
+
+class _Numbers(nn.Module):
+    """Numbers of any shape, flattened; normalised by running moments unless their space is within [-1, 1]."""
+
+    mean: Tensor
+    var: Tensor
+    count: Tensor
+
+    def __init__(self, space: gym.Space[Any], normalize: bool) -> None:
+        super().__init__()
+        self.rank, self.width = len(space.shape or ()), int(np.prod(space.shape or (1,)))
+        bounded = not isinstance(space, spaces.Box) or bool((abs(space.low) <= 1).all() and (abs(space.high) <= 1).all())
+        self.normalize = normalize and not bounded
+        self.register_buffer("mean", torch.zeros(self.width))
+        self.register_buffer("var", torch.ones(self.width))
+        self.register_buffer("count", torch.tensor(1e-4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.float().flatten(x.dim() - self.rank) if self.rank else x.float()[..., None]
+        if self.normalize:
+            x = ((x - self.mean) / (self.var + 1e-8).sqrt()).clamp(-10, 10)
+        return x
+
+    def update(self, x: Tensor) -> None:
+        """Fold a rollout's observations into the moments (Chan et al. 1979)."""
+        x = x.float().reshape(-1, self.width)
+        delta, n = x.mean(0) - self.mean, x.shape[0]
+        total = self.count + n
+        spread = self.var * self.count + x.var(0, unbiased=False) * n + delta.square() * self.count * n / total
+        self.mean, self.var, self.count = self.mean + delta * n / total, spread / total, total
+
+
+class Encoder(nn.Module):
+    """Any observation space -> (..., X): one part per leaf of the space, then one linear layer and tanh."""
+
+    def __init__(self, space: gym.Space[Any], width: int, normalize: bool = True) -> None:
+        super().__init__()
+        self.spaces = leaves(space)
+        self.keys = list(self.spaces)
+        self.parts = nn.ModuleList([self._part(part, normalize) for part in self.spaces.values()])
+        self.linear = nn.Linear(sum(int(part.width) for part in self.parts), width)
+
+    @staticmethod
+    def _part(space: gym.Space[Any], normalize: bool) -> nn.Module:
+        if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+            return _OneHot(space)
+        if isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3:
+            if int(space.high.max()) <= 15:
+                return _Symbols(space)
+            if min(space.shape[:2]) >= 36:
+                return _Image(space)
+        if isinstance(space, spaces.Box | spaces.MultiBinary):
+            return _Numbers(space, normalize)
+        raise ValueError(
+            f"observation space {space} is not supported: use Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or "
+            "Tuple of them (text can be dropped with a gymnasium wrapper)"
+        )
+
+    def forward(self, obs: TensorObs) -> Tensor:
+        parts = [part(obs[key]) for key, part in zip(self.keys, self.parts, strict=True)]
+        return torch.tanh(self.linear(torch.cat(parts, -1) if len(parts) > 1 else parts[0]))
+
+    def update(self, obs: TensorObs) -> None:
+        """Update the running moments of the parts that have them."""
+        for key, part in zip(self.keys, self.parts, strict=True):
+            if isinstance(part, _Numbers) and part.normalize:
+                part.update(obs[key])
+
+
+class Categoricals:
+    """Independent categorical distributions side by side: logits (..., A), A = sum of `sizes`, actions (..., k)."""
+
+    def __init__(self, logits: Tensor, sizes: list[int]) -> None:
+        self.log_probs = [part.log_softmax(-1) for part in logits.split(sizes, -1)]
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """Log probability of actions (..., k) -> (...)."""
+        chosen = [p.gather(-1, actions[..., i : i + 1]) for i, p in enumerate(self.log_probs)]
+        return chosen[0][..., 0] if len(chosen) == 1 else torch.cat(chosen, -1).sum(-1)
+
+    def entropy(self) -> Tensor:
+        """Sum of the entropies (...), in nats."""
+        return -sum(((p.exp() * p).sum(-1) for p in self.log_probs), start=torch.zeros(()))
+
+    def sample(self, generator: torch.Generator | None) -> Tensor:
+        """Draw actions (..., k) by the Gumbel-max trick; the most likely ones if `generator` is None."""
+        if generator is None:
+            return torch.stack([p.argmax(-1) for p in self.log_probs], -1)
+        noise = [torch.empty_like(p).exponential_(generator=generator).log() for p in self.log_probs]
+        return torch.stack([(p - g).argmax(-1) for p, g in zip(self.log_probs, noise, strict=True)], -1)
+
+
+class Evaluation(NamedTuple):
+    """What `Policy.unroll` returns."""
+
+    dist: Categoricals  # over (T, B)
+    values: Tensor  # (T, B)
+    state: Any
+    info: dict[str, Tensor]
+
+
+class Policy(nn.Module):
+    """Encoder, core and two heads on [x, y].
+
+    Args:
+        observation_space: of one environment.
+        action_space: Discrete or MultiDiscrete, of one environment.
+        core: a name in `agents.cores.CORES`.
+        config: the widths.
+        seed: of fixed random features.
+    """
+
+    def __init__(
+        self, observation_space: gym.Space[Any], action_space: gym.Space[Any], core: str, config: PPOConfig, seed: int = 0
+    ) -> None:
+        super().__init__()
+        if not isinstance(action_space, spaces.Discrete | spaces.MultiDiscrete):
+            raise ValueError(
+                f"action space {action_space} is not supported: use Discrete or MultiDiscrete (sb3-ppo takes the others)"
+            )
+        self.sizes = [int(n) for n in np.atleast_1d(getattr(action_space, "nvec", getattr(action_space, "n", 0))).flatten()]
+        self.scalar_action = isinstance(action_space, spaces.Discrete)
+        self.action_start = np.asarray(action_space.start).flatten()
+        self.encoder = Encoder(observation_space, config.encoder, config.normalize_obs)
+        self.core = CORES[core][1](config.encoder, config, seed)
+        width, head = config.encoder + self.core.output_width, config.head
+        self.pi = nn.Sequential(nn.Linear(width, head), nn.Tanh(), nn.Linear(head, sum(self.sizes)))
+        self.vf = nn.Sequential(nn.Linear(width, head), nn.Tanh(), nn.Linear(head, 1))
+        nn.init.orthogonal_(self.pi[2].weight, 0.01)
+        nn.init.zeros_(self.pi[2].bias)
+
+    def step(self, obs: TensorObs, state: Any, starts: Tensor) -> tuple[Categoricals, Tensor, Any]:
+        """One step: obs (B, ...), starts (B,) bool -> distribution, values (B,), next state."""
+        x = self.encoder(obs)
+        y, state = self.core.step(x, reset(state, starts))
+        features = torch.cat((x, y), -1)
+        return Categoricals(self.pi(features), self.sizes), self.vf(features)[..., 0], state
+
+    def unroll(self, obs: TensorObs, state: Any, starts: Tensor) -> Evaluation:
+        """A sequence: obs (T, B, ...), starts (T, B) bool; equal to `step` applied T times."""
+        xs = self.encoder(obs)
+        ys, state, info = self.core.unroll(xs, state, starts)
+        features = torch.cat((xs, ys), -1)
+        return Evaluation(Categoricals(self.pi(features), self.sizes), self.vf(features)[..., 0], state, info)
+
+    def to_env(self, actions: Tensor) -> np.ndarray:
+        """Actions (B, k) of the network as the environment expects them."""
+        out: np.ndarray = actions.cpu().numpy() + self.action_start
+        return out[:, 0] if self.scalar_action else out

@@ -1,0 +1,441 @@
+"""MemoryPPO: proximal policy optimisation for any memory core, on whole sequences, with Stable-Baselines3's contract.
+
+Collect T steps of B environments, compute advantages, then train on minibatches of whole environment columns: the
+core is unrolled from the state it had at the start of the rollout, over resets, exactly as it acted. Sources: PPO,
+Schulman et al. 2017 (arXiv 1707.06347); GAE, Schulman et al. 2016; time limits, Pardo et al. 2018.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.utils import configure_logger
+from torch import Tensor, nn
+
+from agents import checkpoint, space_json
+from agents.accounting import count_flops
+from agents.config import PPOConfig
+from agents.cores import CORES, SuperposedCore
+from agents.policy import Policy, to_tensors
+from agents.rollout import Episodes, Rollout
+from agents.superposition import SuperposedMemory
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.vec_env import VecEnv
+
+    from envs.world import World
+
+State = tuple[np.ndarray, ...]
+
+
+class MemoryPPO:
+    """PPO over whole sequences.
+
+    Args:
+        core: name of the memory core, one of `agents.cores.CORES`.
+        env: a World, an SB3 VecEnv, a gymnasium environment or an id.
+        config: every setting; the core's defaults if None.
+        seed: of parameters, action sampling, minibatches and environments.
+        device: "cpu", "cuda", ...
+    """
+
+    def __init__(
+        self, core: str, env: Any, config: PPOConfig | None = None, seed: int = 0, device: str | torch.device = "cpu"
+    ) -> None:
+        self.core_name, self.config, self.seed = core, config or CORES[core][0](), seed
+        self.device = torch.device(device)
+        self._venv: VecEnv | None = None
+        if isinstance(env, Spaces):  # loaded to act, not to train
+            self.observation_space, self.action_space = env
+        else:
+            self.set_env(env)
+            self.observation_space, self.action_space = self.world.observation_space, self.world.action_space
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.policy = Policy(self.observation_space, self.action_space, core, self.config, seed).to(self.device)
+        self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=self.config.learning_rate, eps=1e-5, fused=True)
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.num_timesteps, self.updates, self.verbose = 0, 0, 0
+        self._logger: Logger | None = None
+        self._started = False
+
+    def set_env(self, env: Any) -> None:
+        """Train on another environment from now on (World, VecEnv, gymnasium environment or id)."""
+        from envs.vec import as_world
+
+        self.world: World = as_world(env, num_envs=self.config.num_envs)
+        self.episodes, self._started = Episodes(self.world.num_envs), False
+
+    def get_env(self) -> VecEnv:
+        """The training environments as an SB3 VecEnv, as its callbacks expect."""
+        from envs.vec import WorldVecEnv
+
+        self._venv = self._venv or WorldVecEnv(self.world)
+        return self._venv
+
+    def get_vec_normalize_env(self) -> None:
+        """Observations are normalised inside the policy, if at all, so there is no VecNormalize to synchronise."""
+        return None
+
+    @property
+    def logger(self) -> Logger:
+        """SB3's logger."""
+        if self._logger is None:
+            self._logger = configure_logger(self.verbose)
+        return self._logger
+
+    def set_logger(self, logger: Logger) -> None:
+        """Log to this logger instead of none."""
+        self._logger = logger
+
+    def _init_callback(self, callback: Any, progress_bar: bool) -> BaseCallback:
+        if isinstance(callback, list):
+            callback = CallbackList(callback)
+        if not isinstance(callback, BaseCallback):
+            callback = ConvertCallback(callback) if callback else CallbackList([])
+        if progress_bar:
+            callback = CallbackList([callback, ProgressBarCallback()])
+        callback.init_callback(self)
+        return callback
+
+    # -- the training loop ------------------------------------------------------------------------------------------
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: Any = None,
+        log_interval: int = 1,
+        tb_log_name: str = "MemoryPPO",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> MemoryPPO:
+        """Train for `total_timesteps` environment steps, over all environments; never more.
+
+        The number is rounded down to whole steps of all environments; `num_timesteps` holds what was done. With
+        `reset_num_timesteps=False` the count goes on, and `total_timesteps` more steps are added to it.
+        """
+        target = int(total_timesteps) + (0 if reset_num_timesteps else self.num_timesteps)
+        if reset_num_timesteps:
+            self.num_timesteps, self._started = 0, False
+        if target - self.num_timesteps < self.world.num_envs:
+            raise ValueError(
+                f"total_timesteps={total_timesteps} is less than one step of {self.world.num_envs} environments: "
+                "give more steps or fewer environments (num_envs)"
+            )
+        self._callback = self._init_callback(callback, progress_bar)
+        self._logger = self._logger or configure_logger(self.verbose, None, tb_log_name, reset_num_timesteps)
+        self._begin()
+        self._callback.on_training_start({"total_timesteps": target, "self": self}, {})
+        iteration, self._clock = 0, (time.perf_counter(), self.num_timesteps)
+        while target - self.num_timesteps >= self.world.num_envs:
+            steps = min(self.config.num_steps, (target - self.num_timesteps) // self.world.num_envs)
+            self._callback.on_rollout_start()
+            if not self._collect(steps):
+                break
+            self._callback.on_rollout_end()
+            self._anneal(self.num_timesteps / target)
+            self._train()
+            iteration += 1
+            if log_interval and iteration % log_interval == 0:
+                self._log()
+        self._callback.on_training_end()
+        return self
+
+    def _begin(self) -> None:
+        """Reset the environments once; a restored run goes on where it was."""
+        if not self._started:
+            self._obs = to_tensors(self.world.reset(self.seed), self.policy.encoder.keys)
+            self._starts = torch.ones(self.world.num_envs, dtype=torch.bool, device=self.device)
+            self._state = self.policy.core.initial_state(self.world.num_envs)
+            self.episodes = Episodes(self.world.num_envs)
+            self._check(self._obs)
+            self._started = True
+        components = len(self.policy.sizes)
+        self.rollout = Rollout(self._on_device(self._obs), self.config.num_steps, components, self.device)
+
+    @torch.inference_mode()
+    def _collect(self, steps: int) -> bool:
+        """Fill the rollout; False if a callback asked to stop."""
+        roll, world, policy = self.rollout, self.world, self.policy
+        roll.state, roll.steps = self._state, steps
+        for t in range(steps):
+            for key, part in self._obs.items():
+                roll.obs[key][t] = part
+            obs = {key: part[t] for key, part in roll.obs.items()}
+            dist, roll.values[t], self._state = policy.step(obs, self._state, self._starts)
+            roll.starts[t], actions = self._starts, dist.sample(self.generator)
+            roll.actions[t], roll.log_probs[t] = actions, dist.log_prob(actions)
+            now = world.step(policy.to_env(actions))
+            ends = now.terminated | now.truncated
+            reward = torch.as_tensor(now.reward, dtype=torch.float32, device=self.device)
+            if now.truncated.any():
+                reward = reward + self._cut_off_value(now.final_obs, now.truncated)
+            self._starts = torch.as_tensor(ends, device=self.device).clone()
+            roll.rewards[t], roll.ends[t] = reward, self._starts
+            self._obs = to_tensors(now.obs, policy.encoder.keys)
+            self._check(self._obs)
+            ended = self.episodes.add(now.reward, ends, now.success)
+            self.num_timesteps += world.num_envs
+            self._callback.update_locals({"dones": ends, "rewards": now.reward, "ended_episodes": ended})
+            if not self._callback.on_step():
+                return False
+        return True
+
+    def _cut_off_value(self, final_obs: Any, truncated: np.ndarray) -> Tensor:
+        """gamma V(final observation) where a time limit cut the episode, 0 elsewhere: (B,)."""
+        obs = self._on_device(to_tensors(final_obs, self.policy.encoder.keys))
+        cut = torch.as_tensor(truncated, device=self.device)
+        value = self.policy.step(obs, self._state, torch.zeros_like(cut))[1]
+        return torch.where(cut, self.config.gamma * value, torch.zeros_like(value))
+
+    def _train(self) -> None:
+        """Several epochs of clipped updates on the rollout."""
+        c, roll, batch = self.config, self.rollout, self.world.num_envs
+        with torch.inference_mode():
+            last_values = self.policy.step(self._on_device(self._obs), self._state, self._starts)[1]
+            advantages, returns = roll.advantages(last_values, c.gamma, c.gae_lambda)
+        # inference tensors cannot enter autograd: clone what the updates use
+        self._targets = advantages.clone(), returns.clone()
+        success = self.episodes.mean()[2]
+        write_cost = c.write_cost if success > c.write_cost_from else 0.0
+        logs: list[dict[str, float]] = []
+        for epoch in range(c.update_epochs):
+            order = torch.randperm(batch, generator=self.generator, device=self.device)
+            for columns in order.chunk(min(c.num_minibatches, batch)):
+                logs.append(self._update(columns, write_cost, may_skip=epoch > 0))
+        self.policy.encoder.update({key: part[: roll.steps] for key, part in roll.obs.items()})
+        self.updates += 1
+        explained = 1 - (returns - roll.values[: roll.steps]).var() / (returns.var() + 1e-8)
+        self._last_train = {name: float(np.mean([row[name] for row in logs])) for name in logs[0]}
+        self._last_train["train/explained_variance"] = float(explained)
+
+    def _update(self, columns: Tensor, write_cost: float, may_skip: bool) -> dict[str, float]:
+        """One minibatch of whole environment columns."""
+        c = self.config
+        loss, logs = self._loss(columns, write_cost)
+        skip = may_skip and logs["train/approx_kl"] > c.kl_skip
+        if not skip:
+            self.optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.policy.parameters(), c.max_grad_norm)
+            self.optimizer.step()
+        return logs | {"train/skipped": float(skip)}
+
+    def _loss(self, columns: Tensor, write_cost: float) -> tuple[Tensor, dict[str, float]]:
+        c, roll = self.config, self.rollout
+        n = roll.steps
+        state = type(roll.state)(*(part[columns].clone() for part in roll.state))
+        obs = {key: part[:n, columns] for key, part in roll.obs.items()}
+        dist, values, _, info = self.policy.unroll(obs, state, roll.starts[:n, columns])
+        advantages, returns = (target[:, columns] for target in self._targets)
+        advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+
+        log_ratio = dist.log_prob(roll.actions[:n, columns]) - roll.log_probs[:n, columns]
+        ratio = log_ratio.exp()
+        clipped = ratio.clamp(1 - c.clip_coef, 1 + c.clip_coef)
+        policy_loss = -torch.minimum(ratio * advantages, clipped * advantages).mean()
+        value_loss = (returns - values).square().mean()
+        entropy = dist.entropy().mean()
+        loss = policy_loss + c.vf_coef * value_loss - c.ent_coef * entropy
+        if write_cost and "write_cost" in info:
+            loss = loss + write_cost * info["write_cost"]
+        with torch.no_grad():
+            logs = {
+                "train/loss": loss, "train/policy_gradient_loss": policy_loss, "train/value_loss": value_loss,
+                "train/entropy_loss": -entropy, "train/approx_kl": (ratio - 1 - log_ratio).mean(),
+                "train/clip_fraction": ((ratio - 1).abs() > c.clip_coef).float().mean(),
+            } | {f"memory/{name}": value for name, value in info.items()}  # fmt: skip
+            return loss, {name: float(value) for name, value in logs.items()}
+
+    def _anneal(self, progress: float) -> None:
+        share = self.config.final_learning_rate
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * (1 - progress * (1 - share))
+
+    def _log(self) -> None:
+        """SB3's tags, once per iteration, after the update."""
+        reward, length, success = self.episodes.mean()
+        began, steps = self._clock
+        record = self.logger.record
+        if self.episodes.recent:
+            record("rollout/ep_rew_mean", reward)
+            record("rollout/ep_len_mean", length)
+            if not np.isnan(success):
+                record("rollout/success_rate", success)
+        record("time/fps", int((self.num_timesteps - steps) / max(time.perf_counter() - began, 1e-9)))
+        record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
+        for name, value in self._last_train.items():
+            record(name, value)
+        record("train/learning_rate", self.optimizer.param_groups[0]["lr"])
+        record("train/n_updates", self.updates, exclude="tensorboard")
+        if hasattr(self._state, "m"):
+            record("memory/norm", float(self._state.m.flatten(1).norm(dim=1).mean()))
+        self.logger.dump(step=self.num_timesteps)
+
+    # -- acting -----------------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def predict(
+        self, observation: Any, state: State | None = None, episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, State]:  # fmt: skip
+        """SB3's predict, for one observation or a batch: actions, and the state of the memory after this step.
+
+        Args:
+            observation: one observation, or a batch of them.
+            state: what the last call returned; None is the empty memory.
+            episode_start: (B,) bool, True empties the memory of that environment first.
+            deterministic: take the most likely action.
+        """
+        obs = self._on_device(to_tensors(observation, self.policy.encoder.keys))
+        key, space = next(iter(self.policy.encoder.spaces.items()))
+        single = obs[key].dim() == len(space.shape or ())
+        if single:
+            obs = {name: part[None] for name, part in obs.items()}
+        batch = obs[key].shape[0]
+        empty = self.policy.core.initial_state(batch)
+        memory = empty if state is None else type(empty)(*(torch.as_tensor(p, device=self.device) for p in state))
+        starts = torch.zeros(batch, dtype=torch.bool, device=self.device)
+        if episode_start is not None:
+            starts |= torch.as_tensor(episode_start, dtype=torch.bool, device=self.device)
+        dist, _, memory = self.policy.step(obs, memory, starts)
+        actions = self.policy.to_env(dist.sample(None if deterministic else self.generator))
+        return (actions[0] if single else actions), tuple(part.cpu().numpy() for part in memory)
+
+    def resize(self, dim: int) -> None:
+        """Change D of a superposed memory; the number of trained parameters stays the same."""
+        if not isinstance(self.policy.core, SuperposedCore):
+            raise ValueError(f"{type(self.policy.core).__name__} has no dim to change; only superposed has")
+        self.policy.core.resize(dim)
+        if self._started:
+            self._state = self._state._replace(m=SuperposedMemory.resize(self._state.m, dim))
+
+    # -- saving -----------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that a bit-for-bit resume needs, as tensors and JSON; take it at the start of a rollout."""
+        tensors = {f"policy.{name}": part for name, part in self.policy.state_dict().items()}
+        for i, slot in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"adam.{i}.{name}": part for name, part in slot.items()}
+        tensors["rng"] = self.generator.get_state()
+        if self._started:
+            tensors |= {f"core.{i}": part for i, part in enumerate(self._state)} | {"starts": self._starts}
+            tensors |= {f"world.{name}": torch.as_tensor(part) for name, part in self.world.state().items()}
+            tensors |= {"returns": torch.as_tensor(self.episodes.returns), "lengths": torch.as_tensor(self.episodes.lengths)}
+        meta = {
+            "num_timesteps": self.num_timesteps, "updates": self.updates, "started": self._started, "seed": self.seed,
+            "episodes": list(self.episodes.recent), "config": asdict(self.config),
+        }  # fmt: skip
+        return {name: part.detach().cpu().clone().contiguous() for name, part in tensors.items()}, meta
+
+    def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        """Continue from `snapshot`, of an agent with the same config."""
+        def under(prefix: str) -> dict[str, Tensor]:
+            return {name[len(prefix) :]: part for name, part in tensors.items() if name.startswith(prefix)}
+
+        self.policy.load_state_dict(under("policy."))
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, part in under("adam.").items():
+            slots.setdefault(int(name.split(".")[0]), {})[name.split(".")[1]] = part
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": slots})
+        self.generator.set_state(tensors["rng"])
+        self.num_timesteps, self.updates, self._started = meta["num_timesteps"], meta["updates"], meta["started"]
+        if self._started:
+            core = under("core.")
+            empty = self.policy.core.initial_state(self.world.num_envs)
+            self._state = type(empty)(*(core[str(i)].to(self.device) for i in range(len(empty))))
+            self._starts = tensors["starts"].to(self.device)
+            obs = self.world.load_state({name: part.numpy() for name, part in under("world.").items()})
+            self._obs = to_tensors(obs, self.policy.encoder.keys)
+            self.episodes = Episodes(self.world.num_envs)
+            self.episodes.returns, self.episodes.lengths = tensors["returns"].numpy(), tensors["lengths"].numpy()
+            self.episodes.recent.extend((r, n, s) for r, n, s in meta["episodes"])
+
+    def save(self, path: str | Path) -> None:
+        """Write one file of tensors and JSON; see `load`. The suffix .safetensors is added when missing."""
+        tensors, meta = self.snapshot()
+        spaces = {"observation_space": self.observation_space, "action_space": self.action_space}
+        meta |= {"core": self.core_name} | {name: space_json.dump(space) for name, space in spaces.items()}
+        checkpoint.save(Path(path).with_suffix(".safetensors"), tensors, meta)
+
+    @classmethod
+    def load(cls, path: str | Path, env: Any = None, device: str = "cpu") -> MemoryPPO:
+        """Read what `save` wrote; no code in the file is run. With `env` it can go on training, without it can act."""
+        tensors, meta = checkpoint.load(Path(path).with_suffix(".safetensors"))
+        config = CORES[meta["core"]][0](**meta["config"])
+        if env is None:
+            env = Spaces(space_json.load(meta["observation_space"]), space_json.load(meta["action_space"]))
+        model = cls(meta["core"], env, config, meta["seed"], device)
+        if isinstance(env, Spaces):
+            model.policy.load_state_dict({n[7:]: part for n, part in tensors.items() if n.startswith("policy.")})
+        else:
+            model.restore(tensors, meta)
+        return model
+
+    def flops(self) -> dict[str, float]:
+        """Floating point operations per environment step: `act`, to choose it, and `train`, to learn from it."""
+        batch, steps = self.world.num_envs, self.config.num_steps
+        obs = self._on_device(to_tensors(self.world.observation_space.sample(), self.policy.encoder.keys))
+        obs = {key: part.expand(steps, batch, *part.shape) for key, part in obs.items()}
+        starts = torch.zeros(steps, batch, dtype=torch.bool, device=self.device)
+        state = self.policy.core.initial_state(batch)
+
+        def act() -> None:
+            self.policy.step({key: part[0] for key, part in obs.items()}, state, starts[0])
+
+        def train() -> None:
+            out = self.policy.unroll(obs, state, starts)
+            (out.dist.entropy().mean() + out.values.mean()).backward()
+
+        with torch.no_grad():
+            acting = count_flops(act) / batch
+        training = self.config.update_epochs * count_flops(train) / (batch * steps)
+        self.optimizer.zero_grad()
+        return {"act": acting, "train": training}
+
+    def stats(self) -> dict[str, float]:
+        """Sizes and cost: parameters trained and fixed, bytes of memory per environment, FLOPs per environment step."""
+        fixed = sum(part.numel() for part in self.policy.buffers())
+        state = self.policy.core.initial_state(1)
+        return {
+            "trained_parameters": sum(p.numel() for p in self.policy.parameters()),
+            "fixed_parameters": fixed,
+            "state_bytes": sum(part.numel() * part.element_size() for part in state),
+            "flops_per_step": sum(self.flops().values()),
+        }
+
+    def memory_image(self) -> np.ndarray | None:
+        """The matrix of the first environment, (H D, V) in [0, 1], or None for cores without one."""
+        if not self._started or not hasattr(self._state, "m"):
+            return None
+        m = self._state.m[0].flatten(0, 1).cpu().numpy()
+        out: np.ndarray = 0.5 + 0.5 * m / max(float(np.abs(m).max()), 1e-8)
+        return out
+
+    def _on_device(self, obs: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {key: part.to(self.device) for key, part in obs.items()}
+
+    def _check(self, obs: dict[str, Tensor]) -> None:
+        """NaN in an observation poisons every parameter silently: stop at once and name it."""
+        for key, part in obs.items():
+            if part.is_floating_point() and not torch.isfinite(part).all():
+                rows = (~torch.isfinite(part)).flatten(1).any(1) if part.dim() > 1 else ~torch.isfinite(part)
+                where = f" in {key!r}" if key else ""
+                raise ValueError(
+                    f"observation{where} of environment {int(rows.nonzero()[0])} is not finite at step "
+                    f"{self.num_timesteps}: nothing was trained on it; mend the environment or clip it with a wrapper"
+                )
+
+
+class Spaces(NamedTuple):
+    """Stands in for an environment when an agent is loaded only to act."""
+
+    observation_space: Any
+    action_space: Any

@@ -1,0 +1,76 @@
+"""What a batch of environments did for T steps, and the advantages of it.
+
+Axes: T time, B environments, k action components.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.policy import TensorObs
+
+
+class Rollout:
+    """Preallocated buffers, time first; `obs` is a dict of tensors by path."""
+
+    def __init__(self, obs: TensorObs, steps: int, components: int, device: torch.device) -> None:
+        batch = next(iter(obs.values())).shape[0]
+        self.obs = {key: part.new_zeros(steps, *part.shape) for key, part in obs.items()}
+        self.actions = torch.zeros(steps, batch, components, dtype=torch.long, device=device)
+        self.starts = torch.zeros(steps, batch, dtype=torch.bool, device=device)
+        self.ends = torch.zeros(steps, batch, dtype=torch.bool, device=device)
+        self.log_probs, self.values, self.rewards = (torch.zeros(steps, batch, device=device) for _ in range(3))
+        self.state: Any = None  # of the core, before the first step
+        self.steps = 0  # filled so far
+
+    def advantages(self, last_values: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
+        """Generalised advantage estimates and returns, (steps, B) each (Schulman et al. 2016).
+
+        Args:
+            last_values: (B,), the value after the last step.
+            gamma: discount.
+            lam: lambda.
+        """
+        n = self.steps
+        advantages, ahead, after = torch.zeros_like(self.values[:n]), torch.zeros_like(last_values), last_values
+        for t in range(n - 1, -1, -1):
+            goes_on = 1 - self.ends[t].float()
+            delta = self.rewards[t] + gamma * after * goes_on - self.values[t]
+            ahead = delta + gamma * lam * goes_on * ahead
+            advantages[t], after = ahead, self.values[t]
+        return advantages, advantages + self.values[:n]
+
+
+class Episodes:
+    """Return, length and success of the episodes under way and of the last hundred that ended."""
+
+    WINDOW = 100  # as in SB3
+
+    def __init__(self, batch: int) -> None:
+        self.returns, self.lengths = np.zeros(batch), np.zeros(batch, np.int64)
+        self.recent: deque[tuple[float, int, float]] = deque(maxlen=self.WINDOW)
+
+    def add(self, reward: np.ndarray, ends: np.ndarray, success: np.ndarray) -> list[tuple[float, int, float]]:
+        """Count one step, (B,) each; returns (return, length, success) of the episodes that ended with it."""
+        self.returns += reward
+        self.lengths += 1
+        if not ends.any():
+            return []
+        ended = list(
+            zip(self.returns[ends].tolist(), self.lengths[ends].tolist(), success[ends].astype(float).tolist(), strict=True)
+        )
+        self.recent.extend(ended)
+        self.returns[ends], self.lengths[ends] = 0, 0
+        return ended
+
+    def mean(self) -> tuple[float, float, float]:
+        """Mean return, length and success of the last hundred; NaN where there is none."""
+        if not self.recent:
+            return (float("nan"),) * 3
+        r, n, s = (float(np.mean(column)) for column in zip(*self.recent, strict=True))
+        return r, n, s
