@@ -16,7 +16,8 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.utils import obs_as_tensor
-from torch.utils.flop_counter import FlopCounterMode
+
+from agents.accounting import count_flops
 
 if TYPE_CHECKING:
     from envs.world import World
@@ -170,8 +171,10 @@ class OnPolicyBridge(Bridge):
             values, log_prob, _ = self.policy.evaluate_actions(obs, actions, *memory)
             (values.sum() + log_prob.sum()).backward()
 
-        act = count_flops(lambda: self.policy(obs, *memory)) / self.n_envs
-        train = count_flops(update) / self.n_envs * self.n_epochs
+        # oneDNN's fused LSTM would be one opaque operation to the counter.
+        with torch.random.fork_rng(devices=[]), torch.backends.mkldnn.flags(enabled=False):
+            act = count_flops(lambda: self.policy(obs, *memory)) / self.n_envs
+            train = count_flops(update) / self.n_envs * self.n_epochs
         self.policy.zero_grad(set_to_none=True)
         return {"act": act, "train": train}
 
@@ -245,17 +248,6 @@ def _recurrent_class() -> Any:
             return self._last_lstm_states, torch.zeros(self.n_envs)
 
     return RecurrentBaseline
-
-
-def count_flops(function: Callable[[], object]) -> int:
-    """Count the floating-point operations of a call: matrix products and convolutions, forwards and backwards.
-
-    oneDNN is off while counting: its fused LSTM is one opaque operation to the counter.
-    """
-    counter = FlopCounterMode(display=False)
-    with torch.random.fork_rng(devices=[]), torch.backends.mkldnn.flags(enabled=False), counter:
-        function()
-    return counter.get_total_flops()
 
 
 def _arguments(config: Any, world: World, seed: int, device: str) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""How agents are compared: runs, checkpoints, budgets, jobs, evaluation, statistics and tables."""

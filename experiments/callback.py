@@ -1,0 +1,226 @@
+"""The one callback of a run: episodes, budget, evaluation, checkpoints and progress, for our algorithms and SB3's alike.
+
+Everything that touches a file or may end the run happens at an iteration boundary, where the previous update is
+done and logged; so a checkpoint is a complete state, and a run that continues from it repeats the same floats.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback
+from tqdm import tqdm
+
+import envs
+from agents import checkpoint
+from experiments.budget import Bill, Clock, human
+from experiments.config import RunConfig
+from experiments.evaluation import batch_size, evaluate
+from experiments.logs import Monitor, RunLogger
+
+SAVE_SECONDS = 30.0
+"""`last.safetensors` is never older than this, give or take an iteration."""
+CHECKS = 50
+"""How often in a run the training episodes are asked whether they are the best so far, and the memory is pictured."""
+EVAL_SEED = 1_000_003
+"""Added to the seed of the run, so that evaluations see other episodes than the training."""
+
+
+class Stop(Exception):
+    """Raised at an iteration boundary to end training; `signum` is the signal that asked for it, 0 for the clock."""
+
+    def __init__(self, signum: int = 0) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
+class RunCallback(BaseCallback):
+    """See the module. `steps` is the number of environment steps to reach, None where the clock decides."""
+
+    def __init__(
+        self, config: RunConfig, logger: RunLogger, monitor: Monitor, cost: Bill, steps: int | None, bar: bool
+    ) -> None:
+        super().__init__()
+        self.config, self.log, self.monitor, self.cost, self.steps = config, logger, monitor, cost, steps
+        self.folder: Path = config.folder
+        self.signum = 0
+        self.clock = Clock()
+        self.seconds_limit = float("inf")
+        self.best: float | None = None
+        self.last_eval: dict[str, float] = {}
+        self.recent: deque[tuple[float, float]] = deque(maxlen=100)
+        self.boundary = 0
+        self.due = {"save": config.save_every, "eval": config.eval_every, "check": self._check_every()}
+        self._saved = time.monotonic()
+        self._progress = Progress(steps, bar, config)
+
+    # What BaseCallback is asked for -----------------------------------------------------------------------------
+
+    def _on_training_start(self) -> None:
+        self._progress.start(self.num_timesteps)
+
+    def _on_rollout_start(self) -> None:
+        if self.model.num_timesteps > self.boundary:
+            self.at_boundary()
+        if self.signum:
+            self.save("last")
+            raise Stop(self.signum)
+        if self.clock.seconds >= self.seconds_limit:
+            raise Stop
+
+    def _on_step(self) -> bool:
+        ours = self.locals.get("ended_episodes")  # of this step; SB3's algorithms have `infos` instead
+        for reward, length, success in self._sb3_episodes() if ours is None else ours:
+            self.monitor.write(reward, length, self.clock.seconds, success)
+            self.recent.append((reward, success))
+        return True
+
+    def _sb3_episodes(self) -> list[tuple[float, int, float]]:
+        infos = self.locals["infos"]
+        ended = [infos[i] for i in np.flatnonzero(self.locals["dones"])]
+        return [(i["episode"]["r"], i["episode"]["l"], float(i.get("is_success", np.nan))) for i in ended]
+
+    def _on_rollout_end(self) -> None:
+        steps = self.model.num_timesteps
+        self.log.record("budget/env_steps", steps)
+        self.log.record("budget/flops", steps * self.cost.flops_per_step)
+        self.log.record("budget/state_bytes", self.cost.state_bytes)
+        self.log.record("budget/seconds", self.clock.seconds)
+        if steps >= self.due["check"] and hasattr(self.model, "memory_image"):
+            picture = self.model.memory_image()
+            if picture is not None:
+                self.log.image("memory/image", np.asarray(picture))
+
+    # What happens between two iterations ------------------------------------------------------------------------
+
+    def at_boundary(self) -> None:
+        """Evaluate, keep the best, save what is due and report; the counters end up in the checkpoint."""
+        self.boundary = step = self.model.num_timesteps
+        score = self._evaluate(step) if self._is_due("eval", step, self.config.eval_every) else None
+        if self._is_due("check", step, self._check_every()) and not self.config.eval_every:
+            score = self._training_score()
+        if score is not None and (self.best is None or score > self.best):
+            self.best = score
+            self.save("best")
+        if self._is_due("save", step, self.config.save_every):
+            self.save(f"step-{step:012d}")
+            self.save("last")
+        elif time.monotonic() - self._saved > SAVE_SECONDS:
+            self.save("last")
+        self._progress.report(step, self.clock, self.recent)
+
+    def save(self, name: str) -> None:
+        """Write `name`.safetensors into the run folder; CheckpointError if it cannot be written."""
+        tensors, meta = self.model.snapshot()  # type: ignore[attr-defined]
+        checkpoint.save(self.folder / f"{name}.safetensors", tensors, {"algorithm": meta, "run": self._state()})
+        if name == "last":
+            self._saved = time.monotonic()
+
+    def close(self) -> None:
+        """End the progress display."""
+        self._progress.close()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from the `run` part of a checkpoint's description."""
+        self.clock = Clock(state["seconds"], state["cpu_seconds"])
+        self.best, self.last_eval = state["best"], state["last_eval"]
+        self.recent.extend((r, s) for r, s in state["recent"])
+        self.boundary = state["boundary"]
+        self.due |= {k: v for k, v in state["due"].items() if k in self.due}
+        self.log.restore(state["pending"])
+        self.log.latest = dict(state["latest"])
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "seconds": self.clock.seconds,
+            "cpu_seconds": self.clock.cpu_seconds,
+            "best": self.best,
+            "last_eval": self.last_eval,
+            "recent": list(self.recent),
+            "boundary": self.boundary,
+            "due": self.due,
+            "monitor_size": self.monitor.flush(),
+            "pending": self.log.pending(),
+            "latest": self.log.latest,
+        }
+
+    def _is_due(self, name: str, step: int, every: int) -> bool:
+        if not every or step < self.due[name]:
+            return False
+        self.due[name] = (step // every + 1) * every
+        return True
+
+    def _check_every(self) -> int:
+        return max((self.steps or 5_000_000) // CHECKS, 1)
+
+    def _training_score(self) -> float | None:
+        """Mean success of the last 100 training episodes, or their mean return where success means nothing."""
+        if not self.recent:
+            return None
+        returns, successes = np.array(self.recent).T
+        return float(np.mean(returns if np.isnan(successes).all() else successes[~np.isnan(successes)]))
+
+    def _evaluate(self, step: int) -> float:
+        world = envs.make(self.config.env, batch_size(self.config.eval_episodes), **self.config.env_kwargs)
+        try:
+            # Greedy, hence without a draw from the random streams that training goes on with.
+            episodes = evaluate(self.model, world, self.config.eval_episodes, self.config.seed + EVAL_SEED)
+        finally:
+            world.close()
+        self.last_eval = {"eval/mean_reward": episodes.mean_return, "eval/mean_ep_length": episodes.mean_length}
+        if not np.isnan(episodes.mean_success):
+            self.last_eval["eval/success_rate"] = episodes.mean_success
+        for name, value in self.last_eval.items():
+            self.log.record(name, value)
+        self.log.dump(step)
+        return self.last_eval.get("eval/success_rate", episodes.mean_return)
+
+
+class Progress:
+    """A tqdm bar, or from time to time a line of text for logs and pipes."""
+
+    def __init__(self, steps: int | None, bar: bool, config: RunConfig) -> None:
+        self._steps, self._bar = steps, bar
+        self._title = f"{config.label} {config.env} seed{config.seed}"
+        self._tqdm: tqdm[Any] | None = None
+        self._next, self._first = 0.0, (0, 0.0)
+
+    def start(self, step: int) -> None:
+        """Begin at `step`."""
+        self._first = (step, time.monotonic())
+        if self._bar:
+            self._tqdm = tqdm(
+                total=self._steps, initial=step, desc=self._title, unit="step", unit_scale=True, dynamic_ncols=True
+            )
+
+    def report(self, step: int, clock: Clock, recent: deque[tuple[float, float]]) -> None:
+        """Show where the run is."""
+        score = ""
+        if recent:
+            returns, successes = np.array(recent).T
+            score = f"return {returns.mean():.3g}"
+            if not np.isnan(successes).all():
+                score = f"success {np.nanmean(successes):.3f}"
+        if self._tqdm is not None:
+            self._tqdm.set_postfix_str(score, refresh=False)
+            self._tqdm.update(step - self._tqdm.n)
+        elif clock.seconds >= self._next:
+            self._next = clock.seconds * 1.05 + 2.0  # ever rarer: a log of a week is still short
+            print(self._line(step, score), flush=True)
+
+    def _line(self, step: int, score: str) -> str:
+        fps = (step - self._first[0]) / max(time.monotonic() - self._first[1], 1e-9)
+        if self._steps is None:
+            return f"{human(step)} steps  {human(fps)} fps  {score}"
+        left = (self._steps - step) / max(fps, 1e-9)
+        share = f"{100 * step / self._steps:.0f}%"
+        return f"{human(step)}/{human(self._steps)} steps  {share}  {human(fps)} fps  {score}  {left:.0f} s left"
+
+    def close(self) -> None:
+        """End the bar."""
+        if self._tqdm is not None:
+            self._tqdm.close()

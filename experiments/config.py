@@ -1,0 +1,175 @@
+"""From what a user asks for to one frozen description of a run, with every hyperparameter in it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Union
+
+import agents
+import envs
+from experiments.budget import Budget, slug
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One run: one agent, one environment, one seed."""
+
+    agent: str
+    """Name of the agent, a key of agents.AGENTS."""
+    env: str
+    """Id of the environment."""
+    seed: int = 0
+    """Seed of everything random in the run."""
+    budget: str = ""
+    """`steps=N`, `flops=N` or `seconds=N`; empty for the environment's own."""
+    scale: float | None = None
+    """Trained parameters as a multiple of the default superposed agent's; None leaves the agent's width alone."""
+    hp: dict[str, Any] = field(default_factory=dict)
+    """Hyperparameters that differ from the agent's defaults; all of them once resolved."""
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the environment."""
+    device: str = "cpu"
+    """Where the networks live."""
+    num_threads: int = 1
+    """Threads of this process."""
+    logdir: str = "runs"
+    """Folder of all runs."""
+    name: str = ""
+    """Label appended to the agent's folder, to keep variants apart."""
+    save_every: int = 0
+    """Environment steps between numbered checkpoints; 0 keeps only the best and the last."""
+    eval_every: int = 0
+    """Environment steps between evaluations; 0 for none, the best checkpoint then follows the training episodes."""
+    eval_episodes: int = 100
+    """Episodes of each of these evaluations."""
+
+    @property
+    def label(self) -> str:
+        """Folder of the agent: its name, its scale and the label."""
+        scale = "" if self.scale is None else f"{self.scale:g}x"
+        return slug("-".join(part for part in (self.agent, scale, self.name) if part))
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the run; TensorBoard groups by its parts."""
+        return Path(self.logdir) / slug(self.env) / self.label / f"seed{self.seed}"
+
+
+# What may change between the start of a run and its continuation.
+RESUMABLE = frozenset(
+    {"budget", "num_threads", "logdir", "name", "save_every", "eval_every", "eval_episodes", "device"}
+)
+
+
+def resolve(config: RunConfig) -> RunConfig:
+    """Fill in the budget and every hyperparameter: agent's defaults < environment's settings < `hp`, then the scale.
+
+    Resolving twice changes nothing. ValueError for unknown names, each with the closest match.
+    """
+    hyper = hyperparameters(config)
+    budget = str(Budget.parse(config.budget or f"steps={envs.settings(config.env)['steps']}"))
+    return replace(config, hp=asdict(hyper), budget=budget)
+
+
+def hyperparameters(config: RunConfig) -> Any:
+    """Build the agent's config dataclass for a run."""
+    kind = agents.get(config.agent).config
+    settings = {k: v for k, v in envs.settings(config.env).items() if k in names(kind)}
+    hyper = kind(**(settings | typed(kind, config.hp)))
+    if config.scale is None or (config.agent, config.scale) == ("superposed", 1):
+        return hyper
+    world = envs.make(config.env, 1, **config.env_kwargs)
+    try:
+        return agents.scaled(config.agent, hyper, world, config.scale)
+    finally:
+        world.close()
+
+
+def known(name: str, choices: Iterable[str], kind: str, then: str = "") -> str:
+    """Return `name` if it is a choice; otherwise ValueError with the closest match, the choices and what to do."""
+    choices = list(choices)
+    if name in choices:
+        return name
+    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.3)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    raise ValueError(f"unknown {kind} {name!r}. {hint}Choices: {', '.join(choices)}. {then}".rstrip())
+
+
+def names(kind: type) -> list[str]:
+    """Return the names of a dataclass's fields."""
+    return [f.name for f in fields(kind)]
+
+
+def typed(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Check hyperparameters against a config dataclass, reading strings as the field's type. ValueError if wrong."""
+    hints = typing.get_type_hints(kind)
+    checked = {}
+    for key, value in values.items():
+        known(key, names(kind), f"hyperparameter of {kind.__name__}")
+        try:
+            checked[key] = convert(hints[key], value)
+        except ValueError:
+            expected = getattr(hints[key], "__name__", str(hints[key]))
+            raise ValueError(f"hyperparameter {key!r} of {kind.__name__} must be {expected}, got {value!r}.") from None
+    return checked
+
+
+def convert(hint: Any, value: Any) -> Any:
+    """Read a value from a flag, TOML or JSON as the type of a field; ValueError if it is not one."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _first(inner, value)
+    if origin is typing.Literal:
+        if value not in inner:
+            raise ValueError(value)
+        return value
+    if origin is tuple:
+        parts = value.split(",") if isinstance(value, str) else value
+        return tuple(convert(inner[0], part) for part in parts)
+    if hint is type(None) and value in (None, "none", "None"):
+        return None
+    if hint is bool and str(value).lower() in ("true", "false", "1", "0", "yes", "no"):
+        return str(value).lower() in ("true", "1", "yes")
+    if hint is int and not isinstance(value, bool) and float(value) == int(float(value)):
+        return int(value) if isinstance(value, int) else int(float(value))  # 1e6 is a whole number, too
+    if hint is float and not isinstance(value, bool):
+        return float(value)
+    if hint is str and isinstance(value, str):
+        return value
+    raise ValueError(value)
+
+
+def _first(hints: tuple[Any, ...], value: Any) -> Any:
+    for hint in hints:
+        try:
+            return convert(hint, value)
+        except ValueError:
+            continue
+    raise ValueError(value)
+
+
+def write(config: RunConfig, path: Path) -> None:
+    """Write a config as JSON; `train.py --config` reads it back."""
+    path.write_text(json.dumps(asdict(config), indent=2) + "\n")
+
+
+def read(path: Path) -> RunConfig:
+    """Read the config of a run folder; ValueError if the file is not one."""
+    try:
+        return RunConfig(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"{path} does not describe a run ({error}): name a folder that train.py has written.") from error
+
+
+def of(folder: Path) -> RunConfig:
+    """Return the config of a run folder, wherever its LOGDIR stands now. ValueError if it is none or was renamed."""
+    config = replace(read(folder / "config.json"), logdir=str(folder.absolute().parents[2]))
+    if config.folder != folder.absolute():
+        raise ValueError(f"{folder} was renamed: the run in it is called {config.folder}.")
+    return config

@@ -1,0 +1,330 @@
+"""`train(config) -> Result`: one agent on one environment with one seed, in a run folder that explains itself.
+
+    config.json         every setting, resolved; `train.py --config` takes it
+    provenance.json     command, versions, git commit and machine of each start
+    result.json         how it ended, with exact counts
+    monitor.csv         every training episode, in the format of SB3's Monitor
+    events.out.*        TensorBoard
+    last.safetensors    to continue from; best.safetensors; step-*.safetensors with --save-every
+
+`python -m experiments.run` is the worker process of a grid; the job comes on its standard input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import platform
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+import agents
+import envs
+from agents import checkpoint
+from experiments import config as configs
+from experiments.budget import Bill, Budget, bill, human, peak_memory
+from experiments.callback import RunCallback, Stop
+from experiments.config import RunConfig
+from experiments.logs import Monitor, RunLogger
+
+UNBOUNDED = 1 << 60
+"""Environment steps that no run reaches: what `learn` is asked for when the clock decides."""
+PACKAGES = ("torch", "numpy", "numba", "gymnasium", "minigrid", "stable-baselines3", "safetensors", "tensorboard")
+
+
+class RunError(RuntimeError):
+    """A run cannot start or go on; the message says what to do."""
+
+
+EXPECTED = (ValueError, ImportError, RunError, checkpoint.CheckpointError)
+"""What `train` raises with a message that says what to do; anything else is a fault of the program."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How a run ended. `status` is finished, stopped (by `signum`) or failed (with `error`)."""
+
+    agent: str
+    env: str
+    seed: int
+    folder: str
+    status: str
+    steps: int
+    flops: float
+    seconds: float
+    cpu_seconds: float
+    peak_memory: int
+    trained_parameters: int
+    fixed_parameters: int
+    state_bytes: int
+    flops_per_act: float
+    flops_per_step: float
+    scores: dict[str, float]
+    """Last value of each `rollout/*` and `eval/*` scalar."""
+    signum: int = 0
+    error: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        """0, 1 when it failed, 128 + signal when it was stopped, as shells count."""
+        return 128 + self.signum if self.signum else int(self.status == "failed")
+
+
+def train(config: RunConfig, *, resume: bool = False, force: bool = False, progress: bool = False) -> Result:
+    """Train, or continue with `resume`; `force` replaces an existing run.
+
+    Returns the result, also after Ctrl-C or SIGTERM (status "stopped", the last checkpoint saved). RunError,
+    CheckpointError or ValueError, each with what to do, when the run cannot start or go on.
+    """
+    config = configs.resolve(config)
+    folder = config.folder
+    saved = prepare(config, resume, force)
+    if resume and done(config):
+        return Result(**result_of(folder))
+    with lock(folder):
+        if saved is None:
+            clear(folder)
+        torch.set_num_threads(config.num_threads)
+        configs.write(config, folder / "config.json")
+        _provenance(folder)
+        world = envs.make(config.env, config.hp["num_envs"], **config.env_kwargs)
+        try:
+            return _run(config, world, saved, progress)
+        except OSError as error:
+            raise RunError(
+                f"cannot write into {folder}: {error.strerror or error}. Finished checkpoints are intact; when that is "
+                f"mended, continue with: python train.py --resume {folder}"
+            ) from error
+        finally:
+            world.close()
+
+
+def _run(config: RunConfig, world: Any, saved: Any, progress: bool) -> Result:
+    """Build everything, learn, and write down how it ended."""
+    agent = agents.get(config.agent)
+    algorithm = agent.build(agent.config(**config.hp), world, config.seed, config.device)
+    cost, budget = bill(algorithm), Budget.parse(config.budget)
+    steps = budget.steps(cost.flops_per_step, getattr(algorithm, "iteration_steps", world.num_envs))
+    state = saved[1]["run"] if saved else None
+    logger = RunLogger(config.folder, purge_step=state["boundary"] + 1 if state else None)
+    size = state["monitor_size"] if state else None
+    monitor = Monitor(config.folder / "monitor.csv", config.env, time.time(), size)
+    callback = RunCallback(config, logger, monitor, cost, steps, progress)
+    if budget.kind == "seconds":
+        callback.seconds_limit = budget.amount
+        algorithm.progress = lambda: callback.clock.seconds / budget.amount  # drives the schedules
+    algorithm.set_logger(logger)
+    if saved and state:
+        algorithm.restore(saved[0], saved[1]["algorithm"])
+        callback.restore(state)
+        if not getattr(algorithm, "exact_resume", True):
+            print(f"{config.agent}: new episodes and random streams; this resume is not bit for bit.", flush=True)
+    else:
+        logger.describe(asdict(config))
+    try:
+        ended = _learn(algorithm, callback, steps, config)
+        monitor.close()
+        logger.close()
+    except Exception as error:
+        with contextlib.suppress(OSError):  # the disk may be what failed
+            _write_result(config, callback, cost, status="failed", error=str(error))
+        with contextlib.suppress(OSError):
+            monitor.close()
+        raise
+    finally:
+        callback.close()
+    return _write_result(config, callback, cost, **ended)
+
+
+def _learn(algorithm: Any, callback: RunCallback, steps: int | None, config: RunConfig) -> dict[str, Any]:
+    """Train to the end or to a signal; returns what the result says of it."""
+    remaining = (UNBOUNDED if steps is None else steps) - algorithm.num_timesteps
+    with _signals(callback):
+        try:
+            if remaining > 0:
+                interval = getattr(algorithm, "log_interval", 1)
+                fresh = algorithm.num_timesteps == 0
+                algorithm.learn(remaining, callback, log_interval=interval, reset_num_timesteps=fresh)
+                callback.at_boundary()
+        except Stop as stop:
+            if stop.signum:
+                print(
+                    f"Stopped by {signal.Signals(stop.signum).name} at {callback.boundary} steps, everything saved. "
+                    f"Continue with: python train.py --resume {config.folder}",
+                    flush=True,
+                )
+                return {"status": "stopped", "signum": stop.signum}
+        callback.save("last")
+        if callback.best is None:
+            callback.save("best")
+        callback.log.dump(callback.boundary)
+    return {"status": "finished"}
+
+
+@contextlib.contextmanager
+def _signals(callback: RunCallback) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the run at the next boundary; a second one ends it at once."""
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        if callback.signum:
+            raise KeyboardInterrupt
+        callback.signum = signum
+        print("\nFinishing this iteration, then saving; once more to give it up.", file=sys.stderr, flush=True)
+
+    previous: dict[int, Any] = {}
+    with contextlib.suppress(ValueError):  # not in the main thread: the caller handles signals
+        previous = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
+
+
+def prepare(config: RunConfig, resume: bool, force: bool) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+    """Check the run folder, make it if need be, and return the checkpoint to continue from.
+
+    RunError if the folder holds a run that neither `resume` nor `force` was said of, or another run than this one.
+    """
+    folder = config.folder
+    again = f"python train.py --resume {folder}"
+    if force or not (folder / "config.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        return None
+    result = result_of(folder)
+    finished = bool(result) and result["status"] == "finished"
+    if not resume:
+        then = f"evaluate it: python evaluate.py {folder}" if finished else f"continue it: {again}"
+        raise RunError(
+            f"{folder} holds a run already ({'finished' if finished else 'not finished'}). Either {then}, "
+            "or replace it: add --force; or keep both: add --name LABEL."
+        )
+    before = asdict(configs.read(folder / "config.json"))
+    other = [k for k, v in asdict(config).items() if k not in configs.RESUMABLE and before[k] != _plain(v)]
+    if other:
+        raise RunError(
+            f"{folder} was trained with another {', '.join(other)}; it goes on only as it began. Continue it as it "
+            f"is: {again}; or begin anew beside it: add --name LABEL."
+        )
+    last = folder / "last.safetensors"
+    return checkpoint.load(last) if last.exists() else None  # None: it ended before its first checkpoint
+
+
+def done(config: RunConfig) -> bool:
+    """Whether the run folder holds this very run, finished with this budget."""
+    result = result_of(config.folder)
+    return bool(
+        result and result["status"] == "finished" and configs.read(config.folder / "config.json").budget == config.budget
+    )
+
+
+def result_of(folder: Path) -> Any:
+    """Return the result.json of a run folder, None if there is none (yet)."""
+    path = folder / "result.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def clear(folder: Path) -> None:
+    """Remove the files of a run, and only files that a run writes."""
+    for pattern in ("*.json", "*.safetensors", ".*.tmp", "monitor.csv", "events.out.tfevents.*"):
+        for path in folder.glob(pattern):
+            path.unlink()
+
+
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold a run folder; RunError if another process trains in it. The system lets go when a process dies."""
+    with open(folder / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(f"another process is training in {folder}; give this run a --name of its own.") from None
+        yield
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+def _write_result(config: RunConfig, callback: RunCallback, cost: Bill, **ended: Any) -> Result:
+    scores = {k: v for k, v in callback.log.latest.items() if k.startswith(("rollout/", "eval/"))}
+    clock, steps = callback.clock, callback.boundary
+    result = Result(
+        agent=config.agent,
+        env=config.env,
+        seed=config.seed,
+        folder=str(config.folder),
+        steps=steps,
+        flops=steps * cost.flops_per_step,
+        seconds=clock.seconds,
+        cpu_seconds=clock.cpu_seconds,
+        peak_memory=peak_memory(),
+        scores=scores,
+        **cost._asdict(),
+        **ended,
+    )
+    checkpoint.write_atomic(config.folder / "result.json", json.dumps(asdict(result), indent=2).encode())
+    return result
+
+
+def _provenance(folder: Path) -> None:
+    """Append this start to provenance.json: command, versions, commit, machine."""
+    path = folder / "provenance.json"
+    starts = json.loads(path.read_text()) if path.exists() else []
+    starts.append(
+        {
+            "argv": sys.argv,
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "python": platform.python_version(),
+            "machine": f"{platform.system()} {platform.machine()}",
+            "versions": {name: metadata.version(name) for name in PACKAGES},
+            "git": _git(),
+        }
+    )
+    checkpoint.write_atomic(path, json.dumps(starts, indent=2).encode())
+
+
+def _git() -> str | None:
+    """Return the commit of this program, with "+changes" where the tree differs from it; None outside of git."""
+    root = Path(__file__).resolve().parent.parent
+    try:
+        command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--match=", "--dirty=+changes"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def summary(result: Result) -> str:
+    """Say in one line how a run ended."""
+    score = result.scores.get("rollout/success_rate", result.scores.get("rollout/ep_rew_mean", float("nan")))
+    return (
+        f"{result.status}: {human(result.steps)} steps, {human(result.flops)}FLOP, {result.seconds:.1f} s, "
+        f"{'success' if 'rollout/success_rate' in result.scores else 'return'} {score:.3f} (last 100 training episodes)"
+    )
+
+
+def main() -> int:
+    """Run the job described by JSON on standard input, as a worker of a grid, and return its exit code."""
+    job = json.load(sys.stdin)
+    try:
+        result = train(RunConfig(**job["config"]), resume=job["resume"], force=job["force"])
+    except EXPECTED as error:
+        print(f"error: {error}", flush=True)
+        return 1
+    print(summary(result), flush=True)
+    return result.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
