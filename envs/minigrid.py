@@ -39,7 +39,9 @@ def make_minigrid(env_id: str, num_envs: int = 1, engine: Engine = "auto", **kwa
         engine = "envpool" if _in_envpool(env_id) and not kwargs else "minigrid"
     if engine == "envpool":
         if kwargs:
-            raise ValueError(f"engine='envpool' takes no keyword arguments, got {sorted(kwargs)}: use 'minigrid'.")
+            raise ValueError(
+                f"engine='envpool' takes no keyword arguments, got {sorted(kwargs)}: use 'minigrid'."
+            )
         return EnvpoolWorld(env_id, num_envs)
     return GymWorld(lambda: Compact(_python_env(env_id, **kwargs)), num_envs)
 
@@ -113,7 +115,9 @@ class EnvpoolWorld(World):
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}.")
         if not _in_envpool(env_id):
-            raise ValueError(f"envpool does not have {env_id!r}: pass engine='minigrid', or pip install envpool.")
+            raise ValueError(
+                f"envpool does not have {env_id!r}: pass engine='minigrid', or pip install envpool."
+            )
         import envpool
 
         self._make, self.env_id, self.num_envs = envpool.make_gymnasium, env_id, num_envs
@@ -197,7 +201,9 @@ class EnvpoolWorld(World):
     def ansi(self, i: int = 0) -> str:
         """Describe environment i: the mission and MiniGrid's map, two letters a cell."""
         self.render(i)
-        return f"{self._pool.debug_states([i])[0].mission}\n{self._picture.unwrapped}" if self._picture else ""
+        return (
+            f"{self._pool.debug_states([i])[0].mission}\n{self._picture.unwrapped}" if self._picture else ""
+        )
 
     def close(self) -> None:
         """Close the pool."""

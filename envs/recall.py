@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 
 from envs.kernels import below, first_invalid, uniform, word
+from envs.render import Scene
 from envs.world import KernelWorld
 
 _PAIRS, _DELAY, _BITS, _MIX, _WORDS = range(5)  # params
@@ -60,19 +61,23 @@ class Recall(KernelWorld):
             num_envs, (_reset, _step), (n, delay, bits, int(mix), words), ints=4, memory=words + n
         )
 
-    def ansi(self, i: int = 0) -> str:
-        """Describe environment i: phase, symbol, score."""
+    def scene(self, i: int) -> Scene:
+        """Return what there is to see of environment i."""
         time, n, delay, right = (int(x) for x in self._ints[:, i])
-        row = self._obs[i]
-        symbol = "".join("#" if x > 0 else "." for x in row[: self.bits])
+        bits, asked = self.bits, max(0, time - n - delay)
         if time < n:
-            place = f"signpost {time + 1}/{n}   {symbol}   turn {'right' if row[self.bits] > 0 else 'left'}"
+            place, arrow, exits = (
+                f"signpost {time + 1} of {n}",
+                self.action_names[int(self._obs[i, bits] > 0)],
+                (),
+            )
         elif time < n + delay:
-            place = f"corridor {time - n + 1}/{delay}   {symbol}"
+            place, arrow, exits = f"corridor, step {time - n + 1} of {delay}", "", ()
         else:
-            place = f"junction {time - n - delay + 1}/{n}   {symbol}   {right} right so far"
-        action, reward = self.last(i)
-        return f"Recall  step {time}  {place}\nlast action {action}, reward {reward:+.0f}"
+            place, arrow, exits = f"junction {asked + 1} of {n}", "", self.action_names
+        title, score = f"Recall  n = {n}  D = {delay}", f"{right} of {asked} right"
+        symbol = tuple(self._obs[i, :bits].tolist())
+        return Scene(title, (n, delay, n), time, place, symbol, arrow, exits, score, *self.last(i))
 
 
 @njit(cache=True, nogil=True)

@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from envs.kernels import below, first_invalid, word
+from envs.render import Scene
 from envs.world import KernelWorld
 
 _ONE = np.uint64(1)
@@ -61,19 +62,20 @@ class TMaze(KernelWorld):
         params = (length, bits, int(noise), int(random_length))
         super().__init__(num_envs, (_reset_tmaze, _step_tmaze), params, ints=4)
 
-    def ansi(self, i: int = 0) -> str:
-        """Describe environment i: place, what is shown, score."""
-        time, length, cue, right = (int(x) for x in self._ints[:, i])
-        shown = " ".join("^" if x > 0 else "v" if x < 0 else "." for x in self._obs[i, : self.bits])
-        if time == 0:
-            place = "the cues"
-        elif time <= length:
-            place = f"corridor {time}/{length}"
+    def scene(self, i: int) -> Scene:
+        """Return what there is to see of environment i."""
+        time, length, _, right = (int(x) for x in self._ints[:, i])
+        asked = max(0, time - length - 1)
+        if time > length:
+            place = f"junction {asked + 1} of {self.bits}"
         else:
-            truth = "^" if cue >> (time - length - 1) & 1 else "v"
-            place = f"junction {time - length}/{self.bits} (answer {truth}), {right} right so far"
-        action, reward = self.last(i)
-        return f"T-maze  step {time}  {place}   {shown}\nlast action {action}, reward {reward:+.2f}"
+            place = f"corridor, step {time:,} of {length:,}" if time else "the cues"
+        title, score = f"T-maze  L = {length:,}  cues: {self.bits}", f"{right} of {asked} right"
+        symbol, exits = (
+            tuple(self._obs[i, : self.bits].tolist()),
+            self.action_names[1:] if time > length else (),
+        )
+        return Scene(title, (1, length, self.bits), time, place, symbol, "", exits, score, *self.last(i))
 
 
 _LENGTH, _BITS, _NOISE, _RANDOM = range(4)  # params
@@ -183,16 +185,18 @@ class EndlessTMaze(KernelWorld):
             num_envs, (_reset_endless, _step_endless), (length, corridors, int(random_length)), ints=4
         )
 
-    def ansi(self, i: int = 0) -> str:
-        """Describe environment i: corridor, position, cue."""
+    def scene(self, i: int) -> Scene:
+        """Return what there is to see of environment i."""
         time, length, cue, passed = (int(x) for x in self._ints[:, i])
-        shown = ("left", "right")[cue] if time == 0 else "-"
-        place = "junction" if time == length else f"step {time}/{length}"
-        action, reward = self.last(i)
-        return (
-            f"Endless T-maze  corridor {passed + 1}/{int(self._params[1])}  {place}   cue {shown}\n"
-            f"last action {action}, reward {reward:+.2f}"
+        corridors, at_end = int(self._params[_CORRIDORS]), time == length
+        place = "the junction" if at_end else f"corridor {passed + 1}, step {time} of {length}"
+        symbol = tuple(self._obs[i, :2].tolist())
+        arrow, exits = self.action_names[cue] if time == 0 else "", self.action_names if at_end else ()
+        title, score = (
+            f"Endless T-maze  corridor {passed + 1} of {corridors}",
+            f"{passed} of {corridors} passed",
         )
+        return Scene(title, (1, length - 1, 1), time, place, symbol, arrow, exits, score, *self.last(i))
 
 
 _CORRIDORS, _UNIFORM = 1, 2  # params, beside _LENGTH

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium import spaces
 
+from envs import render
 from envs.kernels import seed_streams
 
 Obs = np.ndarray | dict[str, np.ndarray]
@@ -232,11 +233,17 @@ class KernelWorld(World):
             "scalars": self._scalars,
         }
 
-    def render(self, i: int = 0) -> np.ndarray:
-        """Draw environment i as an (H, W, 3) uint8 picture."""
-        from envs.render import text
+    @abstractmethod
+    def scene(self, i: int) -> render.Scene:
+        """Return what there is to see of environment i."""
 
-        return text(self.ansi(i))
+    def render(self, i: int = 0) -> np.ndarray:
+        """Draw environment i as a (320, 480, 3) uint8 picture."""
+        return render.draw(self.scene(i))
+
+    def ansi(self, i: int = 0) -> str:
+        """Describe environment i in two lines."""
+        return render.ansi(self.scene(i))
 
     def last(self, i: int) -> tuple[str, float]:
         """Return the name of the last action of environment i and the reward it brought."""
