@@ -24,12 +24,12 @@ from agents.superposition import Expansion, SuperposedMemory
 S = TypeVar("S", bound=tuple[Tensor, ...])
 
 
-def reset(state: S, starts: Tensor) -> S:
+def reset(state: S, starts: Tensor, in_place: bool = False) -> S:
     """Empty the memory of the environments that begin an episode: starts (B,) bool."""
-    if not starts.any():
-        return state
     rows = starts.nonzero().flatten()
-    return type(state)(*(part.index_fill(0, rows, 0) for part in state))
+    if not len(rows):
+        return state
+    return type(state)(*(part.index_fill_(0, rows, 0) if in_place else part.index_fill(0, rows, 0) for part in state))
 
 
 class Unrolled(NamedTuple):
@@ -52,6 +52,10 @@ class Core(nn.Module):
     def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """x (B, X) -> y (B, Y) and the next state."""
         raise NotImplementedError
+
+    def step_(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """`step` that may change the tensors of `state` in place; for acting, under inference mode."""
+        return self.step(x, state)
 
     def unroll(self, xs: Tensor, state: Any, starts: Tensor) -> Unrolled:
         """xs (T, B, X), starts (T, B) bool -> ys (T, B, Y), the last state, info."""
@@ -142,7 +146,7 @@ class SuperposedState(NamedTuple):
     """State of the superposed core."""
 
     z: Tensor  # (B, d) controller
-    m: Tensor  # (B, H, D, V) memory
+    m: Tensor  # (B, H, V, D) memory
 
 
 class SuperposedCore(Core):
@@ -180,7 +184,7 @@ class SuperposedCore(Core):
     def initial_state(self, batch: int) -> SuperposedState:
         zeros = self.project.weight.new_zeros
         return SuperposedState(
-            zeros(batch, self.config.controller), zeros(batch, self.heads, self.memory.expansion.dim, self.config.value)
+            zeros(batch, self.config.controller), zeros(batch, self.heads, self.config.value, self.memory.expansion.dim)
         )
 
     def resize(self, dim: int) -> None:
@@ -198,10 +202,16 @@ class SuperposedCore(Core):
         return where[..., 0, :, :], where[..., 1, :, :], torch.tanh(value).unflatten(-1, (n, v)), gate
 
     def step(self, x: Tensor, state: SuperposedState) -> tuple[Tensor, SuperposedState]:
+        return self._step(x, state, self.memory.step)
+
+    def step_(self, x: Tensor, state: SuperposedState) -> tuple[Tensor, SuperposedState]:
+        return self._step(x, state, self.memory.step_)
+
+    def _step(self, x: Tensor, state: SuperposedState, memory: Callable[..., Any]) -> tuple[Tensor, SuperposedState]:
         gx = F.linear(x, self.cell.weight_ih, self.cell.bias_ih)
         z = gru_step(gx, state.z, self.cell.weight_hh, self.cell.bias_hh)
         key, query, value, gate = self.addresses(torch.cat((z, x), -1))
-        read, m = self.memory.step(state.m, key, query, value, gate, gate)
+        read, m = memory(state.m, key, query, value, gate, gate)
         return torch.cat((z, read.flatten(-2)), -1), SuperposedState(z, m)
 
     def unroll(self, xs: Tensor, state: SuperposedState, starts: Tensor) -> Unrolled:

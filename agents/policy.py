@@ -221,7 +221,14 @@ class Policy(nn.Module):
     def step(self, obs: TensorObs, state: Any, starts: Tensor) -> tuple[Categoricals, Tensor, Any]:
         """One step: obs (B, ...), starts (B,) bool -> distribution, values (B,), next state."""
         x = self.encoder(obs)
-        y, state = self.core.step(x, reset(state, starts))
+        return self._heads(x, *self.core.step(x, reset(state, starts)))
+
+    def step_(self, obs: TensorObs, state: Any, starts: Tensor) -> tuple[Categoricals, Tensor, Any]:
+        """`step` that may change the tensors of `state` in place, for acting: a large memory is not copied."""
+        x = self.encoder(obs)
+        return self._heads(x, *self.core.step_(x, reset(state, starts, in_place=True)))
+
+    def _heads(self, x: Tensor, y: Tensor, state: Any) -> tuple[Categoricals, Tensor, Any]:
         features = torch.cat((x, y), -1)
         return Categoricals(self.pi(features), self.sizes), self.vf(features)[..., 0], state
 
@@ -229,8 +236,7 @@ class Policy(nn.Module):
         """A sequence: obs (T, B, ...), starts (T, B) bool; equal to `step` applied T times."""
         xs = self.encoder(obs)
         ys, state, info = self.core.unroll(xs, state, starts)
-        features = torch.cat((xs, ys), -1)
-        return Evaluation(Categoricals(self.pi(features), self.sizes), self.vf(features)[..., 0], state, info)
+        return Evaluation(*self._heads(xs, ys, state), info)
 
     def to_env(self, actions: Tensor) -> np.ndarray:
         """Actions (B, k) of the network as the environment expects them."""

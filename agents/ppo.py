@@ -164,12 +164,13 @@ class MemoryPPO:
     def _collect(self, steps: int) -> bool:
         """Fill the rollout; False if a callback asked to stop."""
         roll, world, policy = self.rollout, self.world, self.policy
-        roll.state, roll.steps = self._state, steps
+        roll.state = type(self._state)(*(part.clone() for part in self._state))  # acting changes the memory in place
+        roll.steps = steps
         for t in range(steps):
             for key, part in self._obs.items():
                 roll.obs[key][t] = part
             obs = {key: part[t] for key, part in roll.obs.items()}
-            dist, roll.values[t], self._state = policy.step(obs, self._state, self._starts)
+            dist, roll.values[t], self._state = policy.step_(obs, self._state, self._starts)
             roll.starts[t], actions = self._starts, dist.sample(self.generator)
             roll.actions[t], roll.log_probs[t] = actions, dist.log_prob(actions)
             now = world.step(policy.to_env(actions))
@@ -301,11 +302,11 @@ class MemoryPPO:
             obs = {name: part[None] for name, part in obs.items()}
         batch = obs[key].shape[0]
         empty = self.policy.core.initial_state(batch)
-        memory = empty if state is None else type(empty)(*(torch.as_tensor(p, device=self.device) for p in state))
+        memory = empty if state is None else type(empty)(*(torch.tensor(p, device=self.device) for p in state))
         starts = torch.zeros(batch, dtype=torch.bool, device=self.device)
         if episode_start is not None:
             starts |= torch.as_tensor(episode_start, dtype=torch.bool, device=self.device)
-        dist, _, memory = self.policy.step(obs, memory, starts)
+        dist, _, memory = self.policy.step_(obs, memory, starts)  # on a copy: the caller's state stays as it was
         actions = self.policy.to_env(dist.sample(None if deterministic else self.generator))
         return (actions[0] if single else actions), tuple(part.cpu().numpy() for part in memory)
 
@@ -412,7 +413,7 @@ class MemoryPPO:
         }
 
     def memory_image(self) -> np.ndarray | None:
-        """The matrix of the first environment, (H D, V) in [0, 1], or None for cores without one."""
+        """The matrix of the first environment, (H V, D) in [0, 1], or None for cores without one."""
         if not self._started or not hasattr(self._state, "m"):
             return None
         m = self._state.m[0].flatten(0, 1).cpu().numpy()

@@ -5,8 +5,8 @@ different keys are nearly orthogonal and can lie on top of each other in the sam
 has a shape that depends on D, so D is free: it can be raised after training, or while training goes on.
 
     phi(u) = sqrt(2 / D) [cos(Om u), sin(Om u)]                 Om fixed, drawn from a seed
-    M_t    = M_{t-1} + phi(k_t) (b_t v_t - e_t M_{t-1}^T phi(k_t))^T
-    r_t    = M_t^T phi(q_t)                                       (read after the write)
+    M_t    = M_{t-1} + (b_t v_t - e_t M_{t-1} phi(k_t)) phi(k_t)^T
+    r_t    = M_t phi(q_t)                                         (read after the write)
 
 Sources: random features, Rahimi and Recht 2007; delta rule, Widrow and Hoff 1960, as a fast weight memory
 Schlag et al. 2021 (arXiv 2102.11174); chunk-parallel form, Yang et al. 2024 (arXiv 2406.06484), here with resets.
@@ -20,11 +20,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numba
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-CHUNK = 32  # steps solved at once: the Gram matrix costs T^2 and a chunk costs a few kernel calls; 32 is near the best
+CHUNK = 16  # steps solved at once: the Gram matrix costs T^2 and a chunk costs a few calls; best of 8, 16, 32 on a CPU
 
 
 class Expansion(nn.Module):
@@ -86,7 +87,7 @@ def _features(angle: Tensor) -> Tensor:
 class SuperposedMemory(nn.Module):
     """The matrix in its two equal forms: one step, and a whole sequence at once. It has no trained parameter.
 
-    Shapes: M (B, H, D, V). Keys and queries come in low dimension, (..., H, U), and are expanded here. Both forms are
+    Shapes: M (B, H, V, D). Keys and queries come in low dimension, (..., H, U), and are expanded here. Both forms are
     differentiable in everything but the frequencies.
     """
 
@@ -100,7 +101,7 @@ class SuperposedMemory(nn.Module):
         """Write one pair, then read.
 
         Args:
-            m: (B, H, D, V), the matrix before this step (already zeroed where an episode starts).
+            m: (B, H, V, D), the matrix before this step (already zeroed where an episode starts).
             key: (B, H, U).
             query: (B, H, U).
             value: (B, H, V).
@@ -108,25 +109,37 @@ class SuperposedMemory(nn.Module):
             erase: (B, H), strength e in [0, 1]; e = b is the delta rule, e = 0 a plain sum.
 
         Returns:
-            The read (B, H, V) and the new matrix (B, H, D, V).
+            The read (B, H, V) and the new matrix (B, H, V, D).
         """
         both = _lift(torch.stack((key, query), -2), self.expansion.omega)  # (B, H, 2, D)
-        found = both @ m  # (B, H, 2, V): one pass over M answers both
+        found = both @ m.mT  # (B, H, 2, V): one pass over M answers both
         delta = write[..., None] * value - erase[..., None] * found[..., 0, :]  # (B, H, V)
         phi = both[..., 0, :]
         read = found[..., 1, :] + (phi * both[..., 1, :]).sum(-1, keepdim=True) * delta
-        return read, torch.addcmul(m, phi[..., :, None], delta[..., None, :])
+        return read, torch.addcmul(m, delta[..., :, None], phi[..., None, :])
+
+    def step_(
+        self, m: Tensor, key: Tensor, query: Tensor, value: Tensor, write: Tensor, erase: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """`step` that changes M in place and does not touch it where the gates are zero; for acting, not training."""
+        if m.device.type != "cpu":
+            read, after = self.step(m, key, query, value, write, erase)
+            return read, m.copy_(after)
+        both = _features(torch.stack((key, query), -2) @ self.expansion.omega)
+        read = torch.empty_like(value)
+        _step_in_place(*(part.contiguous().numpy() for part in (m, both, value, write, erase)), read.numpy())
+        return read, m
 
     def unroll(
         self, m: Tensor, keys: Tensor, queries: Tensor, values: Tensor, write: Tensor, erase: Tensor, starts: Tensor
     ) -> tuple[Tensor, Tensor]:
         """All of `step` over T steps, exactly, with a few large products per chunk instead of T small ones.
 
-        Inside a chunk the written differences u_i = b_i v_i - e_i M_{i-1}^T k_i solve a unit triangular system,
-        (I + diag(e) tril(K K^T, -1)) U = b V - e K M_0, with K K^T masked to pairs of the same episode.
+        Inside a chunk the written differences u_i = b_i v_i - e_i M_{i-1} k_i solve a unit triangular system,
+        (I + diag(e) tril(K K^T, -1)) U = b V - e K M_0^T, with K K^T masked to pairs of the same episode.
 
         Args:
-            m: (B, H, D, V), the matrix before the first step.
+            m: (B, H, V, D), the matrix before the first step.
             keys: (B, H, T, U).
             queries: (B, H, T, U).
             values: (B, H, T, V).
@@ -135,7 +148,7 @@ class SuperposedMemory(nn.Module):
             starts: (B, T) bool, True where a new episode begins: the matrix is empty before that step.
 
         Returns:
-            The reads (B, H, T, V) and the matrix after the last step (B, H, D, V).
+            The reads (B, H, T, V) and the matrix after the last step (B, H, V, D).
         """
         reads = []
         for t in range(0, keys.shape[2], CHUNK):
@@ -156,14 +169,37 @@ class SuperposedMemory(nn.Module):
     def resize(m: Tensor, dim: int) -> Tensor:
         """Carry a matrix over to another D (see `Expansion.resize`); growing leaves every read as it was.
 
-        Features are stored as [cos | sin] halves and scaled by sqrt(2 / D): the old rows are rescaled, rows of new
-        features are empty. Shrinking drops features, so reads become noisier samples of what they were.
+        Features are stored as [cos | sin] halves and scaled by sqrt(2 / D): the old columns are rescaled, those of
+        new features are empty. Shrinking drops features, so reads become noisier samples of what they were.
         """
-        old = m.shape[-2]
-        halves = m.unflatten(-2, (2, old // 2))[..., : dim // 2, :]  # (B, H, 2, D/2, V)
-        grown = halves.new_zeros(*halves.shape[:-2], dim // 2, m.shape[-1])
-        grown[..., : halves.shape[-2], :] = halves * math.sqrt(max(old, dim) / min(old, dim))
-        return grown.flatten(-3, -2)
+        old = m.shape[-1]
+        halves = m.unflatten(-1, (2, old // 2))[..., : dim // 2]  # (B, H, V, 2, D/2)
+        grown = halves.new_zeros(*halves.shape[:-1], dim // 2)
+        grown[..., : halves.shape[-1]] = halves * math.sqrt(max(old, dim) / min(old, dim))
+        return grown.flatten(-2)
+
+
+@numba.njit(cache=True, fastmath=True, error_model="numpy")
+def _step_in_place(m, both, value, write, erase, read):  # type: ignore[no-untyped-def]
+    """M (B, H, V, D), both (B, H, 2, D) the expanded key and query, the rest as in `step`; fills read (B, H, V)."""
+    batch, heads, width, dim = m.shape
+    for b in range(batch):
+        for h in range(heads):
+            w, e = write[b, h], erase[b, h]
+            key, query, matrix = both[b, h, 0], both[b, h, 1], m[b, h]
+            for v in range(width):
+                row = matrix[v]
+                if w != 0 or e != 0:
+                    found = np.float32(0)
+                    for d in range(dim):
+                        found += row[d] * key[d]
+                    delta = w * value[b, h, v] - e * found
+                    for d in range(dim):
+                        row[d] += delta * key[d]
+                out = np.float32(0)
+                for d in range(dim):
+                    out += row[d] * query[d]
+                read[b, h, v] = out
 
 
 def _lift(u: Tensor, omega: Tensor) -> Tensor:
@@ -179,8 +215,8 @@ class _Chunk(torch.autograd.Function):
 
     P = [K; Q] are the expanded keys and queries, (B, H, 2T, D). With S the mask of pairs (i, j <= i) of one episode:
 
-        G = K K^T * S_strict     A = Q K^T * S     U = (I + diag(e) G)^-1 (b V - e K M_0)
-        R = A U + Q M_0          M_T = M_0 + K^T U
+        G = K K^T * S_strict     A = Q K^T * S     U = (I + diag(e) G)^-1 (b V - e K M_0^T)
+        R = A U + Q M_0^T        M_T = M_0 + U^T K
 
     where M_0 reaches only steps of the first episode and M_T keeps only those of the last. Autograd would give the
     same numbers at two to three times the cost: it zero-fills a full gradient for every slice.
@@ -200,16 +236,16 @@ class _Chunk(torch.autograd.Function):
 
         p = _features(u @ omega)  # (B, H, 2T, D)
         keys = p[:, :, :steps]
-        gram, attend = (p @ keys.transpose(-1, -2)).split(steps, 2)  # (B, H, T, T) each
+        gram, attend = (p @ keys.mT).split(steps, 2)  # (B, H, T, T) each
         gram, attend = gram * lower.tril(-1), attend * lower
-        found_k, found_q = (p @ m).split(steps, 2)  # (B, H, T, V) each: what M_0 answers
+        found_k, found_q = (p @ m.mT).split(steps, 2)  # (B, H, T, V) each: what M_0 answers
         found_k, found_q = found_k * first, found_q * first
         system = erase * gram
         delta = torch.linalg.solve_triangular(
             system, write * values - erase * found_k, upper=False, unitriangular=True
         )
         read = torch.baddbmm(found_q.flatten(0, 1), attend.flatten(0, 1), delta.flatten(0, 1)).view_as(delta)
-        after = (m * alive).flatten(0, 1).baddbmm_(keys.flatten(0, 1).transpose(1, 2), (delta * last).flatten(0, 1))
+        after = (m * alive).flatten(0, 1).baddbmm_((delta * last).flatten(0, 1).mT, keys.flatten(0, 1))
         ctx.save_for_backward(m, p, values, write, erase, gram, attend, found_k, system, delta, lower, first, last, omega)
         return read, after.view_as(m)
 
@@ -220,22 +256,25 @@ class _Chunk(torch.autograd.Function):
         steps = values.shape[2]
         keys = p[:, :, :steps]
 
-        d_delta = attend.transpose(-1, -2) @ d_read + (keys @ d_after) * last
+        d_delta = attend.mT @ d_read + (keys @ d_after.mT) * last
         d_known = torch.linalg.solve_triangular(
-            system.transpose(-1, -2), d_delta, upper=True, unitriangular=True
+            system.mT, d_delta, upper=True, unitriangular=True
         )  # (B, H, T, V), gradient of b V - e K M_0
-        outer = d_known @ delta.transpose(-1, -2)
+        outer = d_known @ delta.mT
         d_erase = -((outer * gram).sum(-1) + (d_known * found_k).sum(-1))
-        d_pairs = torch.cat((-erase * outer * lower.tril(-1), d_read @ delta.transpose(-1, -2) * lower), 2)
+        d_pairs = torch.cat((-erase * outer * lower.tril(-1), d_read @ delta.mT * lower), 2)
         d_found = torch.cat((-erase * d_known, d_read), 2) * torch.cat((first, first), 2)  # (B, H, 2T, V)
 
-        d_p = d_pairs @ keys + d_found @ m.transpose(-1, -2)  # (B, H, 2T, D)
-        d_p[:, :, :steps] += d_pairs.transpose(-1, -2) @ p + (delta * last) @ d_after.transpose(-1, -2)
+        d_p = (d_pairs @ keys).flatten(0, 1).baddbmm_(d_found.flatten(0, 1), m.flatten(0, 1))
+        d_k = (d_pairs.mT @ p).flatten(0, 1)
+        d_k.baddbmm_((delta * last).flatten(0, 1), d_after.flatten(0, 1))
+        d_p[:, :steps] += d_k
+        d_p = d_p.view_as(p)  # (B, H, 2T, D)
         d_m = torch.baddbmm(
-            (d_after * first[:, :, -1:]).flatten(0, 1), p.flatten(0, 1).transpose(1, 2), d_found.flatten(0, 1)
+            (d_after * first[:, :, -1:]).flatten(0, 1), d_found.flatten(0, 1).mT, p.flatten(0, 1)
         ).view_as(m)
 
         half = omega.shape[-1]  # d cos = -sin, d sin = cos
-        d_angle = d_p[..., half:] * p[..., :half] - d_p[..., :half] * p[..., half:]
+        d_angle = (d_p[..., half:] * p[..., :half]).addcmul_(d_p[..., :half], p[..., half:], value=-1)
         d_values, d_write = write * d_known, (d_known * values).sum(-1)
-        return d_m, d_angle @ omega.transpose(-1, -2), d_values, d_write, d_erase, None, None
+        return d_m, d_angle @ omega.mT, d_values, d_write, d_erase, None, None

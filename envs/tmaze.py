@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 
-from envs.kernels import below, first_invalid, word
+from envs.kernels import below, first_invalid, uniform, word
 from envs.render import Scene
 from envs.world import KernelWorld
 
@@ -18,7 +20,7 @@ class TMaze(KernelWorld):
     Description
         One step at the cues, then a corridor of `length` steps, then `bits` junctions, the k-th one asking for the k-th
         cue: length + 1 + bits steps. The walk goes on by itself: a step that is not forward costs, but neither stops nor
-        ends it. With `random_length` the corridor of each episode has 1..length steps, drawn uniformly (to train on).
+        ends it. With `random_length` the corridor of each episode has 1..length steps, drawn log-uniformly (to train on).
     Observation
         Box(-1, 1, (2 * bits + 3,), float32): the cues (-1 down, +1 up) at the first step only, 0 later, or with
         `noise` random distractors of -1/+1 on these very channels at every corridor step; flags cue, corridor,
@@ -85,7 +87,10 @@ _TIME, _L, _CUE, _RIGHT = range(4)  # ints
 @njit(cache=True, nogil=True)
 def _begin_tmaze(i: int, params: np.ndarray, ints: np.ndarray, rng: np.ndarray) -> None:
     ints[_TIME, i] = 0
-    ints[_L, i] = 1 + below(rng, i, params[_LENGTH]) if params[_RANDOM] else params[_LENGTH]
+    length = params[_LENGTH]
+    if params[_RANDOM]:  # log-uniform: a ladder, on which short corridors teach what long ones then use
+        length = min(length, int(math.exp(uniform(rng, i) * math.log(length + 1.0))))
+    ints[_L, i] = length
     ints[_CUE, i] = np.int64(word(rng, i) & np.uint64(0xFFFFFFFF))
     ints[_RIGHT, i] = 0
 
