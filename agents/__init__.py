@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from agents import sb3
 from agents.config import PPOConfig
 from agents.cores import CORES
 from agents.ppo import MemoryPPO
@@ -31,7 +32,11 @@ def _memory_ppo(core: str) -> Agent:
     return Agent(CORES[core][0], build, CORES[core][2])
 
 
-AGENTS: dict[str, Agent] = {name: _memory_ppo(name) for name in CORES}
+AGENTS: dict[str, Agent] = {name: _memory_ppo(name) for name in CORES} | {
+    "sb3-ppo": Agent(sb3.SB3PPOConfig, sb3.build_ppo, None),
+    "sb3-dqn": Agent(sb3.SB3DQNConfig, sb3.build_dqn, None),
+    "sb3-recurrent": Agent(sb3.SB3RecurrentConfig, sb3.build_recurrent, None),
+}
 
 
 def get(name: str) -> Agent:
