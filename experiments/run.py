@@ -92,14 +92,15 @@ def train(config: RunConfig, *, resume: bool = False, force: bool = False, progr
     saved = prepare(config, resume, force)
     if resume and done(config):
         return Result(**result_of(folder))
+    torch.set_num_threads(config.num_threads)
+    world = envs.make(config.env, config.hp["num_envs"], **config.env_kwargs)
+    folder.mkdir(parents=True, exist_ok=True)
     with lock(folder):
-        if saved is None:
-            clear(folder)
-        torch.set_num_threads(config.num_threads)
-        configs.write(config, folder / "config.json")
-        _provenance(folder)
-        world = envs.make(config.env, config.hp["num_envs"], **config.env_kwargs)
         try:
+            if saved is None:
+                clear(folder)
+            configs.write(config, folder / "config.json")
+            _provenance(folder)
             return _run(config, world, saved, progress)
         except OSError as error:
             raise RunError(
@@ -193,14 +194,13 @@ def _signals(callback: RunCallback) -> Iterator[None]:
 
 
 def prepare(config: RunConfig, resume: bool, force: bool) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
-    """Check the run folder, make it if need be, and return the checkpoint to continue from.
+    """Check the run folder, and return the checkpoint to continue from; None to begin.
 
     RunError if the folder holds a run that neither `resume` nor `force` was said of, or another run than this one.
     """
     folder = config.folder
     again = f"python train.py --resume {folder}"
     if force or not (folder / "config.json").exists():
-        folder.mkdir(parents=True, exist_ok=True)
         return None
     result = result_of(folder)
     finished = bool(result) and result["status"] == "finished"

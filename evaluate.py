@@ -1,0 +1,108 @@
+"""Evaluate trained agents: `python evaluate.py runs/RecallMix-N32-D16-v0 --env Recall-N32-D16-v0 --table md`.
+
+A RUN is a run folder or any folder above it; the seeds of an agent become one row, with a 95 % interval.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from experiments import cli
+
+cli.check_packages()
+
+import agents  # noqa: E402 - only after the check that these are ours
+import envs  # noqa: E402
+from experiments import compare, config as configs, tables  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Args:
+    """Evaluate trained agents, frozen, on the environment of their training or on others."""
+
+    runs: Positional[tuple[Path, ...]] = ()
+    """Run folders, or folders above them."""
+    agent: Annotated[tuple[str, ...], arg(aliases=["--algo"])] = ()
+    """Only the runs of these agents; `random` adds a row of random actions, the floor."""
+    env: Annotated[tuple[str, ...], arg(aliases=["--env-id"])] = ()
+    """Environments to play. Default: the one of the training."""
+    suite: str = ""
+    """All environments of a suite, see --list suites."""
+    episodes: int = 128
+    """Episodes of each run on each environment; every environment of the batch plays the same number."""
+    checkpoint: str = "last"
+    """best, last, or the steps of a numbered checkpoint."""
+    deterministic: bool = True
+    """Take the most likely action; --stochastic draws one instead."""
+    seed: int = 0
+    """Seed of the worlds."""
+    table: Literal["md", "csv", "tex", "json"] = "md"
+    """How to print the rows."""
+    video: Path | None = None
+    """Write the first episode of the first run as a GIF."""
+
+
+def games(args: Args, hp: dict[str, Any]) -> list[tuple[Path, str, dict[str, Any]]]:
+    """List what to play: run folder, environment, changed hyperparameters (several values make several rows)."""
+    if not args.runs:
+        return []
+    wanted = [name for name in args.agent if name != "random"]
+    folders = [f for f in compare.find_runs(list(args.runs)) if not wanted or configs.of(f).agent in wanted]
+    if not folders:
+        raise ValueError(f"none of these runs is of {', '.join(wanted)}.")
+    ids = (*args.env, *(cli.suite(args.suite) if args.suite else ()))
+    changes = [dict(zip(hp, values, strict=True)) for values in product(*hp.values())]
+    kinds = {folder: agents.get(configs.of(folder).agent).config for folder in folders}
+    if hp:  # agents without the hyperparameter keep one plain row
+        has = {folder: set(hp) <= set(configs.names(kinds[folder])) for folder in folders}
+        if not any(has.values()):
+            configs.typed(kinds[folders[0]], changes[0])  # raises, with the closest match
+    return [
+        (folder, env_id, change)
+        for folder in folders
+        for env_id in ids or (configs.of(folder).env,)
+        for change in (changes if not hp or has[folder] else [{}])
+    ]
+
+
+def write_gif(path: Path, frames: list[Any], fps: int = 8) -> None:
+    """Write frames (H, W, 3) uint8 as an endless GIF."""
+    from PIL import Image
+
+    pictures = [Image.fromarray(frame) for frame in frames]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=1000 // fps, loop=0)
+
+
+def main(argv: list[str]) -> int:
+    """Run the command line and return the exit code."""
+    args, hp = cli.parse(Args, argv, lists={"agents": agents.AGENTS, "envs": envs.ids, "suites": cli.suites})
+    played = games(args, hp)
+    floor = args.env if "random" in args.agent else ()
+    if not played and not floor:
+        raise ValueError("nothing to evaluate: name run folders, or give --agent random --env ID.")
+    settings = compare.Settings(
+        episodes=args.episodes, checkpoint=args.checkpoint, deterministic=args.deterministic, seed=args.seed
+    )
+    entries = []
+    for folder, env_id, change in played:
+        print(f"{folder} on {env_id} {change or ''}".rstrip(), file=sys.stderr)
+        frames: list[Any] | None = [] if args.video and not entries else None
+        entries.append(compare.play(folder, env_id, settings, change, frames))
+        if args.video and frames:
+            write_gif(args.video, frames)
+            print(f"wrote {args.video}, {len(frames)} frames", file=sys.stderr)
+    if "random" in args.agent:
+        floor = tuple(dict.fromkeys((*floor, *(env_id for _, env_id, _ in played))))
+    rows = compare.rows(entries) + [compare.chance(env_id, settings) for env_id in floor]
+    print(tables.FORMATS[args.table](rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.guard(main))

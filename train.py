@@ -1,0 +1,120 @@
+"""Train agents on environments: `python train.py --agent superposed gru --env RecallMix-N32-D16-v0 --seed 0 1 2`.
+
+Several agents, environments, seeds or scales make several runs, by worker processes. Hyperparameters: --hp.NAME VALUE.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import arg
+
+from experiments import cli
+
+cli.check_packages()
+
+import agents  # noqa: E402 - only after the check that these are ours
+import envs  # noqa: E402
+from experiments import aggregate, config as configs, grid, run  # noqa: E402
+from experiments.config import RunConfig  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Args:
+    """Train agents on environments."""
+
+    agent: Annotated[tuple[str, ...], arg(aliases=["--algo"])] = ("superposed",)
+    """Agents, see --list agents."""
+    env: Annotated[tuple[str, ...], arg(aliases=["--env-id"])] = ()
+    """Environments: ids of this program, MiniGrid's, or any that gymnasium knows; see --list envs."""
+    suite: str = ""
+    """All environments of a suite, see --list suites."""
+    seed: tuple[int, ...] = (0,)
+    """Seeds; every run is repeated with each."""
+    budget: Annotated[str, arg(aliases=["-n", "--steps", "--total-timesteps"])] = ""
+    """steps=1e6, flops=2e12 or seconds=600; a bare number counts environment steps. Default: the environment's."""
+    scale: tuple[float, ...] = ()
+    """Trained parameters as multiples of the default superposed agent's: 1 4 16 64."""
+    num_envs: int | None = None
+    """Environments stepped together; short for --hp.num_envs."""
+    env_kwargs: tuple[str, ...] = ()
+    """Arguments of the environment, as NAME=VALUE."""
+    config: Path | None = None
+    """A TOML file with any of these flags as keys and a table [hp]; or the config.json of a run. Flags win."""
+    logdir: Annotated[str, arg(aliases=["--tensorboard-log"])] = "runs"
+    """Folder of all runs, and TensorBoard's logdir."""
+    name: str = ""
+    """Label appended to the agent's folder, to keep variants apart."""
+    resume: tuple[Path, ...] | None = None
+    """Continue these run folders; without a folder, continue whatever the other flags describe."""
+    force: bool = False
+    """Replace existing runs."""
+    save_every: int = 0
+    """Environment steps between numbered checkpoints; the best and the last are always kept."""
+    eval_every: int = 0
+    """Environment steps between evaluations during training; 0 for none."""
+    eval_episodes: int = 100
+    """Episodes of each evaluation."""
+    device: str = "cpu"
+    """Device of the networks."""
+    num_threads: int = 1
+    """Threads of each process; one is fastest for networks of this size."""
+    workers: int | None = None
+    """Processes at a time when there are several runs. Default: one per core."""
+    progress: Annotated[bool, arg(aliases=["-P"])] = sys.stderr.isatty()
+    """Show progress bars. Default: on a terminal."""
+    dry_run: bool = False
+    """Print the resolved runs and stop."""
+
+
+def plan(args: Args, hp: dict[str, Any]) -> list[RunConfig]:
+    """Turn the flags into resolved runs: agents x environments x scales x seeds. ValueError says what is wrong."""
+    if args.resume:
+        budget = {"budget": args.budget} if args.budget else {}
+        return [configs.resolve(replace(configs.of(folder), **budget)) for folder in args.resume]
+    ids = (*args.env, *(cli.suite(args.suite) if args.suite else ()))
+    if not ids:
+        raise ValueError("no environment: give --env ID or --suite NAME; `python train.py --list envs` shows them.")
+    if args.num_envs is not None:
+        hp = {"num_envs": args.num_envs} | hp
+    for env_id in ids:
+        envs.make(env_id, 1, **cli.pairs(args.env_kwargs)).close()  # an unknown id fails here, before any folder is made
+    hp_of = cli.split_hp(args.agent, hp)
+    shared = {k: getattr(args, k) for k in configs.names(RunConfig) if hasattr(args, k) and k not in cli.SWEPT}
+    return [
+        configs.resolve(
+            RunConfig(agent=a, env=e, scale=x, seed=s, hp=hp_of[a], **shared | {"env_kwargs": cli.pairs(args.env_kwargs)})
+        )
+        for e, a, x, s in product(ids, args.agent, args.scale or (None,), args.seed)
+    ]
+
+
+def main(argv: list[str]) -> int:
+    """Run the command line and return the exit code."""
+    args, hp = cli.parse(Args, argv, lists={"agents": agents.AGENTS, "envs": envs.ids, "suites": cli.suites})
+    jobs = plan(args, hp)
+    for job in jobs:
+        print(cli.describe(job))
+    if args.dry_run:
+        return 0
+    resume = args.resume is not None
+    if len(jobs) == 1:
+        result = run.train(jobs[0], resume=resume, force=args.force, progress=args.progress)
+        print(run.summary(result), f"TensorBoard: tensorboard --logdir {args.logdir}", sep="\n")
+        code = result.exit_code
+    else:
+        workers = args.workers or cli.cores()
+        outcomes = grid.run_jobs(jobs, workers, resume=resume, force=args.force, progress=args.progress)
+        print(grid.failures(outcomes) or f"All {len(outcomes)} runs finished. tensorboard --logdir {args.logdir}")
+        code = grid.exit_code(outcomes)
+    for folder in sorted({job.folder.parent for job in jobs}):
+        aggregate.aggregate(folder)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(cli.guard(main))
