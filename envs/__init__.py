@@ -1,4 +1,4 @@
-"""Worlds: long-horizon memory tasks as compiled batches, and every gymnasium environment behind the same interface.
+"""Worlds: long-horizon memory tasks as compiled batches, with every gymnasium environment beside them.
 
 Importing this package registers its ids in gymnasium: `import envs; gymnasium.make("TMaze-L100-v0")`.
 """
@@ -16,7 +16,7 @@ from envs.recall import Recall
 from envs.tmaze import EndlessTMaze, TMaze
 from envs.world import Obs, Transition, World
 
-__all__ = ["FAMILIES", "Family", "Obs", "Transition", "World", "ids", "make", "settings"]
+__all__ = ["FAMILIES", "Family", "Obs", "Transition", "World", "family_of", "ids", "make", "settings"]
 
 
 class Family(NamedTuple):
@@ -43,7 +43,7 @@ class Family(NamedTuple):
         ]
 
     def arguments(self, env_id: str) -> dict[str, Any] | None:
-        """Return the constructor's arguments that `env_id` stands for, or None if it is not of this family."""
+        """Return the constructor's arguments in `env_id`, or None if it is not of this family."""
         pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>\\d+)", re.escape(self.template))
         match = re.fullmatch(pattern, env_id)
         return None if match is None else {k: int(v) for k, v in match.groupdict().items()} | self.fixed
@@ -51,21 +51,21 @@ class Family(NamedTuple):
 
 _LENGTHS = (10, 50, 100, 1_000, 10_000, 100_000, 1_000_000)
 _SHORT = (10, 50, 100, 1_000)
-_LINKS = (10, 50, 100)
+_LINKS: dict[str, tuple[int, ...]] = {"length": (10, 50, 100), "corridors": (10, 50, 100)}
 
 FAMILIES: tuple[Family, ...] = (
     Family("Recall-N{n}-D{delay}-v0", Recall,
            {"n": (8, 16, 32, 64, 128, 256, 512), "delay": (0, 16, 100, 1_000, 10_000)}, {}, 0.5, 500_000),
-    Family("RecallMix-N{n}-D{delay}-v0", Recall, {"n": (8, 32, 64, 128), "delay": (16,)}, {"mix": True}, 0.5, 500_000),
+    Family("RecallMix-N{n}-D{delay}-v0", Recall, {"n": (8, 32, 64, 128), "delay": (16,)},
+           {"mix": True}, 0.5, 500_000),
     Family("TMaze-L{length}-v0", TMaze, {"length": _LENGTHS}, {}, 0.99, 500_000),
     Family("TMaze-Max{length}-v0", TMaze, {"length": _SHORT}, {"random_length": True}, 0.99, 500_000),
     Family("NoisyTMaze-M{bits}-L{length}-v0", TMaze, {"bits": (1, 4, 8), "length": _LENGTHS},
            {"noise": True}, 0.99, 1_000_000),
     Family("NoisyTMaze-M{bits}-Max{length}-v0", TMaze, {"bits": (1, 4, 8), "length": _SHORT},
            {"noise": True, "random_length": True}, 0.99, 1_000_000),
-    Family("EndlessTMaze-Fixed-L{length}-C{corridors}-v0", EndlessTMaze, {"length": _LINKS, "corridors": _LINKS},
-           {}, 0.99, 1_000_000),
-    Family("EndlessTMaze-Uniform-L{length}-C{corridors}-v0", EndlessTMaze, {"length": _LINKS, "corridors": _LINKS},
+    Family("EndlessTMaze-Fixed-L{length}-C{corridors}-v0", EndlessTMaze, _LINKS, {}, 0.99, 1_000_000),
+    Family("EndlessTMaze-Uniform-L{length}-C{corridors}-v0", EndlessTMaze, _LINKS,
            {"random_length": True}, 0.99, 1_000_000),
 )  # fmt: skip
 
@@ -81,8 +81,9 @@ def ids() -> list[str]:
 def make(env_id: str, num_envs: int = 1, **kwargs: Any) -> World:
     """Make a batch of `num_envs` environments.
 
-    Knows the ids of this package (also with numbers that are not registered, such as `TMaze-L77-v0`), MiniGrid's and
-    BabyAI's, and every other id of gymnasium, stepped one by one in Python. ValueError for an unknown id.
+    Knows the ids of this package (also with numbers that are not registered, such as `TMaze-L77-v0`),
+    MiniGrid's and BabyAI's, and every other id of gymnasium, stepped one by one in Python. ValueError for
+    an unknown id.
     """
     env_id = env_id.removeprefix("envs:")
     for family in FAMILIES:
@@ -101,6 +102,15 @@ def make(env_id: str, num_envs: int = 1, **kwargs: Any) -> World:
         from envs.gym_world import GymWorld
 
         return GymWorld(env_id, num_envs, **kwargs)
+    raise ValueError(_unknown(env_id))
+
+
+def family_of(env_id: str) -> tuple[Family, dict[str, Any]]:
+    """Return the row of the table that `env_id` belongs to, and its arguments; ValueError without one."""
+    for family in FAMILIES:
+        arguments = family.arguments(env_id.removeprefix("envs:"))
+        if arguments is not None:
+            return family, arguments
     raise ValueError(_unknown(env_id))
 
 

@@ -19,13 +19,14 @@ _MASK = 0xFFFFFFFFFFFFFFFF
 class GymWorld(World):
     """B gymnasium environments of one kind.
 
-    Every episode is reset with a seed of its own, a hash of (seed, i, number of the episode). So environment i depends
-    on (seed, i) only, and a state is that seed and the actions taken since: `load_state` resets and replays them, which
-    is exact for every environment that keeps gymnasium's contract of `reset(seed=...)`, and pickles nothing.
+    Every episode is reset with a seed of its own, a hash of (seed, i, number of the episode). So
+    environment i depends on (seed, i) only, and a state is that seed and the actions taken since:
+    `load_state` resets and replays them, which is exact for every environment that keeps gymnasium's
+    contract of `reset(seed=...)`, and pickles nothing.
 
-    Observations may be Box, Discrete, MultiDiscrete, MultiBinary or a flat Dict of these; actions Discrete (offered from
-    0 whatever its start), MultiDiscrete, MultiBinary or Box (clipped to its bounds). `info["success"]` or
-    `info["is_success"]` at the end of an episode is its success, NaN without either.
+    Observations may be Box, Discrete, MultiDiscrete, MultiBinary or a flat Dict of these; actions Discrete
+    (offered from 0 whatever its start), MultiDiscrete, MultiBinary or Box (clipped to its bounds).
+    `info["success"]` or `info["is_success"]` at the end of an episode is its success, NaN without either.
     """
 
     def __init__(
@@ -150,7 +151,7 @@ class GymWorld(World):
 
 
 def _draws(env_id: str) -> bool:
-    creator = gymnasium.spec(env_id).entry_point
+    creator: Any = gymnasium.spec(env_id).entry_point
     if isinstance(creator, str):
         creator = gymnasium.envs.registration.load_env_creator(creator)
     return "rgb_array" in getattr(creator, "metadata", {}).get("render_modes", ())

@@ -1,7 +1,7 @@
 """Random numbers inside compiled kernels: one splitmix64 stream per environment.
 
-A stream is a single uint64, so a batch of streams is one array, a snapshot of it is a copy, and the i-th environment
-draws the same numbers whatever the size of the batch it lives in.
+A stream is a single uint64, so a batch of streams is one array, a snapshot of it is a copy, and the i-th
+environment draws the same numbers whatever the size of the batch it lives in.
 
 Source: Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators" (OOPSLA).
 """
@@ -41,7 +41,7 @@ def word(rng: np.ndarray, i: int) -> np.uint64:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def below(rng: np.ndarray, i: int, bound: int) -> int:
+def below(rng: np.ndarray, i: int, bound: int) -> np.int64:
     """Draw an integer of 0..bound-1 (bound < 2^31; bias under 2^-32 x bound, by multiply and shift)."""
     return np.int64(((word(rng, i) >> _S32) * np.uint64(bound)) >> _S32)
 

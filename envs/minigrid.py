@@ -1,12 +1,14 @@
 """MiniGrid and BabyAI as they are, with a compact observation, on envpool's C++ engine where it is installed.
 
 Description
-    Any `MiniGrid-*` or `BabyAI-*` id. Two engines play by the same rules: `minigrid` (Python) and `envpool` (C++, the
-    extra `[fast]`). They draw layouts from different random streams, so a seed means different episodes in each.
+    Any `MiniGrid-*` or `BabyAI-*` id. Two engines play by the same rules: `minigrid` (Python) and `envpool`
+    (C++, the extra `[fast]`). They draw layouts from different random streams, so a seed means different
+    episodes in each.
 Observation
-    Dict: `image` Box(0, 10, (7, 7, 3), uint8), what is in view as (type, colour, state); `direction` Discrete(4);
-    `prev_action` Discrete(actions + 1), 0 at the first step of an episode, else 1 + the last action.
-    The mission text is left out: ids whose goal stands only in the text (most of BabyAI's) cannot be solved fully.
+    Dict: `image` Box(0, 10, (7, 7, 3), uint8), what is in view as (type, colour, state); `direction`
+    Discrete(4); `prev_action` Discrete(actions + 1), 0 at the first step of an episode, else 1 + the last
+    action. The mission text is left out: ids whose goal stands only in the text (most of BabyAI's) cannot
+    be solved fully.
 Action, Reward, Termination
     MiniGrid's own: success pays 1 - 0.9 steps / max_steps; the step limit truncates.
 Success
@@ -32,7 +34,7 @@ Engine = Literal["auto", "envpool", "minigrid"]
 
 
 def make_minigrid(env_id: str, num_envs: int = 1, engine: Engine = "auto", **kwargs: Any) -> World:
-    """Make `num_envs` MiniGrid environments. `kwargs` go to the environment's constructor (engine minigrid only)."""
+    """Make `num_envs` MiniGrid environments; `kwargs` are for the environment (engine minigrid only)."""
     if engine not in ("auto", "envpool", "minigrid"):
         raise ValueError(f"unknown engine {engine!r}: choose auto, envpool or minigrid.")
     if engine == "auto":
@@ -104,11 +106,12 @@ def _compact(obs: dict[str, Any], prev_action: int) -> dict[str, Any]:
 class EnvpoolWorld(World):
     """MiniGrid on envpool, in one thread.
 
-    envpool's autoreset spends a step on the reset (NEXT_STEP); here the environments that ended are reset at once, by
-    their numbers, and the others do not move. Environment i is seeded with a hash of (seed, i).
+    envpool's autoreset spends a step on the reset (NEXT_STEP); here the environments that ended are reset
+    at once, by their numbers, and the others do not move. Environment i is seeded with a hash of (seed, i).
 
-    envpool cannot be saved, but repeats itself: a state is the seeds and every action since (one byte each), and
-    `load_state` plays them again at some 0.1 million steps a second. A run of ten million steps resumes in minutes.
+    envpool cannot be saved, but repeats itself: a state is the seeds and every action since (one byte
+    each), and `load_state` plays them again at some 0.1 million steps a second. A run of ten million steps
+    resumes in minutes.
     """
 
     def __init__(self, env_id: str, num_envs: int = 1) -> None:
@@ -121,7 +124,9 @@ class EnvpoolWorld(World):
         import envpool
 
         self._make, self.env_id, self.num_envs = envpool.make_gymnasium, env_id, num_envs
-        actions = int(envpool.make_spec(env_id).action_space.n)
+        space: Any = envpool.make_spec(env_id).action_space
+        actions = int(space.n)
+        self._choices = actions
         self.action_space = spaces.Discrete(actions)
         self.observation_space = compact_space(actions)
         self._all = np.arange(num_envs, dtype=np.int32)
@@ -151,7 +156,7 @@ class EnvpoolWorld(World):
         actions = np.asarray(actions).astype(np.int32)
         if actions.shape != (self.num_envs,):
             raise ValueError(f"actions must have shape ({self.num_envs},), got {actions.shape}.")
-        if actions.min() < 0 or actions.max() >= self.action_space.n:
+        if actions.min() < 0 or actions.max() >= self._choices:
             raise ValueError(f"actions {actions} are not all in {self.action_space}.")
         self._log.append(actions.astype(np.uint8))
         final, reward, terminated, truncated, _ = self._pool.step(actions, self._all)
@@ -178,8 +183,8 @@ class EnvpoolWorld(World):
         """Play the actions again."""
         if "envpool_seeds" not in state or state["envpool_seeds"].shape != self._seeds.shape:
             raise ValueError(
-                f"this state is not of {self.num_envs} environments on envpool: make the world with the num_envs and "
-                "the engine it was saved from (engine='minigrid', or pip install envpool)."
+                f"this state is not of {self.num_envs} environments on envpool: make the world with the "
+                "num_envs and the engine it was saved from (engine='minigrid', or pip install envpool)."
             )
         self._build(state["envpool_seeds"])
         for actions in state["actions"]:
@@ -234,7 +239,7 @@ _RESET = 255  # in the action log: all the environments were reset here
 
 
 def copy_into(env: Any, state: Any) -> None:
-    """Give a MiniGridEnv the layout, agent and load of an envpool debug state: the same situation in the other engine."""
+    """Give a MiniGridEnv the layout, agent and load of an envpool debug state."""
     from minigrid.core.grid import Grid
     from minigrid.core.world_object import WorldObj
 
@@ -243,7 +248,7 @@ def copy_into(env: Any, state: Any) -> None:
     env.grid, env.width, env.height = Grid(state.width, state.height), state.width, state.height
     for y in range(state.height):
         for x in range(state.width):
-            cell = WorldObj.decode(*cells[x, y])
+            cell: Any = WorldObj.decode(*cells[x, y])
             if cell is not None:
                 cell.cur_pos = cell.init_pos = (x, y)
                 cell.contains = WorldObj.decode(*inside[x, y]) if inside[x, y].any() else None

@@ -20,12 +20,13 @@ class Recall(KernelWorld):
     """A walk past n signposts, through a corridor, to n junctions.
 
     Description
-        The walk is automatic. Study: n signposts, each a symbol (a random `bits`-long code of -1/+1, no two alike in an
-        episode) with a turn. Delay: D corridor steps that show random symbols without a turn. Test: the n symbols
-        again, in a new random order, one junction each; the action taken there is the answer.
+        The walk is automatic. Study: n signposts, each a symbol (a random `bits`-long code of -1/+1, no two
+        alike in an episode) with a turn. Delay: D corridor steps that show random symbols without a turn.
+        Test: the n symbols again, in a new random order, one junction each; the action taken there is the
+        answer.
     Observation
-        Box(-1, 1, (bits + 4,), float32): the symbol; the turn (-1 left, +1 right, 0 outside study); flags study,
-        junction, corridor. `final_obs` is all zeros: the walk is over.
+        Box(-1, 1, (bits + 4,), float32): the symbol; the turn (-1 left, +1 right, 0 outside study); flags
+        study, junction, corridor. `final_obs` is all zeros: the walk is over.
     Action
         Discrete(2): 0 left, 1 right. Outside junctions the action has no effect.
     Reward
@@ -35,12 +36,14 @@ class Recall(KernelWorld):
     Memory demand
         n pairs of symbol and turn, written once each, kept for D noisy steps, read by content.
     Oracle
-        A table from symbol to turn: success (share of junctions answered right) 1.0, return n. Chance is 0.5 and 0.
+        A table from symbol to turn: success (share of junctions answered right) 1.0, return n. Chance is
+        0.5 and 0.
     Registered ids
-        `Recall-N{n}-D{delay}-v0`; `RecallMix-N{n}-D{delay}-v0` draws the number of pairs log-uniformly from 1..n and the
-        delay uniformly from 0..delay in each episode: the ladder to train on.
+        `Recall-N{n}-D{delay}-v0`; `RecallMix-N{n}-D{delay}-v0` draws the number of pairs log-uniformly from
+        1..n and the delay uniformly from 0..delay in each episode: the ladder to train on.
     Reference
-        Paired-associate recall, as in Calkins 1894; bsuite's `memory_len` (Osband et al. 2020) is its n = 1 case.
+        Paired-associate recall, as in Calkins 1894; bsuite's `memory_len` (Osband et al. 2020) is its n = 1
+        case.
     """
 
     action_names = ("left", "right")
@@ -66,15 +69,13 @@ class Recall(KernelWorld):
         time, n, delay, right = (int(x) for x in self._ints[:, i])
         bits, asked = self.bits, max(0, time - n - delay)
         if time < n:
-            place, arrow, exits = (
-                f"signpost {time + 1} of {n}",
-                self.action_names[int(self._obs[i, bits] > 0)],
-                (),
-            )
+            place = f"signpost {time + 1} of {n}"
         elif time < n + delay:
-            place, arrow, exits = f"corridor, step {time - n + 1} of {delay}", "", ()
+            place = f"corridor, step {time - n + 1} of {delay}"
         else:
-            place, arrow, exits = f"junction {asked + 1} of {n}", "", self.action_names
+            place = f"junction {asked + 1} of {n}"
+        arrow = self.action_names[int(self._obs[i, bits] > 0)] if time < n else ""
+        exits = self.action_names if time >= n + delay else ()
         title, score = f"Recall  n = {n}  D = {delay}", f"{right} of {asked} right"
         symbol = tuple(self._obs[i, :bits].tolist())
         return Scene(title, (n, delay, n), time, place, symbol, arrow, exits, score, *self.last(i))
@@ -94,8 +95,8 @@ def _begin(i: int, params: np.ndarray, ints: np.ndarray, memory: np.ndarray, rng
 
 
 @njit(cache=True, nogil=True)
-def _new_pair(i: int, params: np.ndarray, memory: np.ndarray, rng: np.ndarray) -> int:
-    """Draw a symbol unused in this episode and a turn, as 2 * symbol + turn. Two tries on average at worst."""
+def _new_pair(i: int, params: np.ndarray, memory: np.ndarray, rng: np.ndarray) -> np.int64:
+    """Draw a symbol unused in this episode and a turn, as 2 * symbol + turn; at most two tries on average."""
     while True:
         pair = below(rng, i, 2 << params[_BITS])
         cell, bit = pair >> 7, np.uint64((pair >> 1) & 63)

@@ -73,7 +73,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _draw_strip(pen: ImageDraw.ImageDraw, scene: Scene) -> None:
-    """Draw the episode from left to right, each stretch at least 12 pixels wide, with a marker at the present."""
+    """Draw the episode from left to right, stretches at least 12 pixels wide, a marker at the present."""
     room = WIDTH - 40 - 12 * sum(1 for steps in scene.stretches if steps)
     total, before, x = sum(scene.stretches), 0, 20.0
     for steps, colour in zip(scene.stretches, _STRETCH, strict=True):

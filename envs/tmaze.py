@@ -18,25 +18,29 @@ class TMaze(KernelWorld):
     """A corridor with `bits` cues at its beginning and as many junctions at its end.
 
     Description
-        One step at the cues, then a corridor of `length` steps, then `bits` junctions, the k-th one asking for the k-th
-        cue: length + 1 + bits steps. The walk goes on by itself: a step that is not forward costs, but neither stops nor
-        ends it. With `random_length` the corridor of each episode has 1..length steps, drawn log-uniformly (to train on).
+        One step at the cues, then a corridor of `length` steps, then `bits` junctions, the k-th one asking
+        for the k-th cue: length + 1 + bits steps. The walk goes on by itself: a step that is not forward
+        costs, but neither stops nor ends it. With `random_length` the corridor of each episode has
+        1..length steps, drawn log-uniformly (to train on).
     Observation
-        Box(-1, 1, (2 * bits + 3,), float32): the cues (-1 down, +1 up) at the first step only, 0 later, or with
-        `noise` random distractors of -1/+1 on these very channels at every corridor step; flags cue, corridor,
-        junction; the number of the junction, one-hot. The position is not shown. `final_obs` is all zeros.
+        Box(-1, 1, (2 * bits + 3,), float32): the cues (-1 down, +1 up) at the first step only, 0 later, or
+        with `noise` random distractors of -1/+1 on these very channels at every corridor step; flags cue,
+        corridor, junction; the number of the junction, one-hot. The position is not shown. `final_obs` is
+        all zeros.
     Action
         Discrete(3): 0 forward, 1 up, 2 down.
     Reward
-        At a junction +1 for the right turn, -1 for the other turn or for walking on. Elsewhere -0.05 for an action that
-        is not forward. (Ni et al. charge 1 / length a step for ever after a wrong one; AMAGO charges per action.)
+        At a junction +1 for the right turn, -1 for the other turn or for walking on. Elsewhere -0.05 for an
+        action that is not forward. (Ni et al. charge 1 / length a step for ever after a wrong one; AMAGO
+        charges per action.)
     Termination
         After the last junction. There is no time limit.
     Memory demand
-        `bits` bits for `length` steps. TMaze (1 bit, a corridor that looks the same everywhere) is solved at any length
-        by any cell that holds one attractor; NoisyTMaze needs writes that stop exactly.
+        `bits` bits for `length` steps. TMaze (1 bit, a corridor that looks the same everywhere) is solved
+        at any length by any cell that holds one attractor; NoisyTMaze needs writes that stop exactly.
     Oracle
-        Remember the first observation: success (share of junctions turned right) 1.0, return `bits`. Random: 1/3.
+        Remember the first observation: success (share of junctions turned right) 1.0, return `bits`.
+        Random: 1/3.
     Registered ids
         `TMaze-L{length}-v0`, `NoisyTMaze-M{bits}-L{length}-v0`; `TMaze-Max{length}-v0` and
         `NoisyTMaze-M{bits}-Max{length}-v0` with a random length of 1..{length}.
@@ -154,12 +158,12 @@ class EndlessTMaze(KernelWorld):
     """A chain of corridors, each with a new cue that makes all the cues before it worthless.
 
     Description
-        A corridor of l steps shows its cue at its first step only and ends at a junction: l + 1 steps. The walk goes on
-        by itself. Behind the junction the next corridor begins, with a new cue, until `corridors` are passed. l is
-        `length` (Fixed) or drawn from 1..length for each corridor (Uniform).
+        A corridor of l steps shows its cue at its first step only and ends at a junction: l + 1 steps. The
+        walk goes on by itself. Behind the junction the next corridor begins, with a new cue, until
+        `corridors` are passed. l is `length` (Fixed) or drawn from 1..length for each corridor (Uniform).
     Observation
-        Box(-1, 1, (3,), float32): the cue, one-hot (left, right), zeros after the first step of a corridor; the
-        position in this corridor, from 0 at the cue to 1 at the junction. `final_obs` is all zeros.
+        Box(-1, 1, (3,), float32): the cue, one-hot (left, right), zeros after the first step of a corridor;
+        the position in this corridor, from 0 at the cue to 1 at the junction. `final_obs` is all zeros.
     Action
         Discrete(2): 0 left, 1 right. It counts at junctions only.
     Reward

@@ -1,9 +1,9 @@
-"""Adapters: a World as a gymnasium.Env, a gymnasium VectorEnv and a Stable-Baselines3 VecEnv, and those as Worlds."""
+"""Adapters: a World as gymnasium.Env, VectorEnv or Stable-Baselines3 VecEnv, and those as Worlds."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -29,7 +29,7 @@ def _world(world: World | str, num_envs: int, **kwargs: Any) -> World:
 class WorldEnv(gymnasium.Env[Any, Any]):
     """A World of one environment as a gymnasium.Env; `info["is_success"]` at the end of an episode."""
 
-    metadata = _METADATA  # noqa: RUF012 - gymnasium reads it from the class
+    metadata = _METADATA
 
     def __init__(self, world: World | str, render_mode: str | None = None, **kwargs: Any) -> None:
         self.world = _world(world, 1, **kwargs)
@@ -97,8 +97,9 @@ class WorldVectorEnv(VectorEnv[Any, Any, Any]):
         """Begin an episode everywhere. One integer seeds the whole batch."""
         if not (seed is None or isinstance(seed, int | np.integer)):
             raise ValueError("a world is seeded by one integer: environment i depends on (seed, i).")
+        seed = None if seed is None else int(seed)
         super().reset(seed=seed)
-        return copy_obs(self.world.reset(None if seed is None else int(seed))), {}
+        return copy_obs(self.world.reset(seed)), {}
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Take one action in every environment."""
@@ -295,15 +296,15 @@ def as_world(
     if isinstance(env, VecEnv):
         return VecEnvWorld(env)
     if isinstance(env, gymnasium.Env):
-        if isinstance(env.unwrapped, WorldEnv) and not _wrappers(env):
-            return env.unwrapped.world
+        if isinstance(env, WorldEnv):
+            return env.world
         from envs.gym_world import GymWorld
+        from envs.minigrid import Compact
 
-        return GymWorld(lambda: env, 1)
+        if type(env.unwrapped).__module__.startswith("minigrid."):
+            env = Compact(env)
+        single = env
+        return GymWorld(lambda: single)
     raise TypeError(
-        f"cannot make a World of {type(env).__name__}: pass an id, a gymnasium.Env or a Stable-Baselines3 VecEnv."
+        f"cannot make a World of {type(env).__name__}: pass an id, a gymnasium.Env or an SB3 VecEnv."
     )
-
-
-def _wrappers(env: gymnasium.Env[Any, Any]) -> Iterable[str]:
-    return [type(env).__name__] if isinstance(env, gymnasium.Wrapper) else []

@@ -29,20 +29,23 @@ class Transition(NamedTuple):
     final_obs: Obs
     """As `obs`: the last observation of an episode; rows are valid only where one just ended."""
     success: np.ndarray
-    """(B,) float32: share of the task done, in [0, 1], where an episode just ended; NaN elsewhere or where undefined."""
+    """(B,) float32: share of the task done, in [0, 1], where an episode just ended; NaN elsewhere, and where
+    the environment has no notion of it."""
 
 
 def new_buffer(space: spaces.Space[Any], num_envs: int) -> Obs:
     """Return zeros for `num_envs` observations of `space`: an array, or a dict of arrays for a Dict space."""
     if isinstance(space, spaces.Dict):
-        parts = {name: new_buffer(part, num_envs) for name, part in space.items()}
-        if all(isinstance(part, np.ndarray) for part in parts.values()):
-            return parts  # type: ignore[return-value]
-    elif isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
-        return np.zeros((num_envs, *space.shape), space.dtype)
+        return {name: _zeros(part, num_envs) for name, part in space.items()}
+    return _zeros(space, num_envs)
+
+
+def _zeros(space: spaces.Space[Any], num_envs: int) -> np.ndarray:
+    if isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+        return np.zeros((num_envs, *tuple(space.shape or ())), space.dtype)
     raise ValueError(
-        f"observations in {space} are not supported, only Box, Discrete, MultiDiscrete, MultiBinary and a flat Dict of "
-        "these: put gymnasium.wrappers.FlattenObservation or FilterObservation around the environment."
+        f"observations in {space} are not supported, only Box, Discrete, MultiDiscrete, MultiBinary and "
+        "a flat Dict of these: wrap it in gymnasium.wrappers.FlattenObservation or FilterObservation."
     )
 
 
@@ -75,7 +78,7 @@ def write_row(buffer: Obs, i: int, value: Any) -> None:
 
 
 class World(ABC):
-    """A batch of environments with SAME_STEP autoreset. The i-th one depends on (seed, i) only, never on B."""
+    """A batch of environments with SAME_STEP autoreset; the i-th one depends on (seed, i), never on B."""
 
     num_envs: int
     observation_space: spaces.Space[Any]
@@ -117,16 +120,17 @@ class World(ABC):
         return None
 
 
-Kernel = Callable[..., int]
+Kernel = Callable[..., Any]
 
 
 class KernelWorld(World):
     """A world of integers: its whole state is four arrays, advanced by one compiled call.
 
     A family passes two kernels. `reset_kernel(params, ints, memory, rng, obs)` begins every episode;
-    `step_kernel(actions, params, ints, memory, rng, obs, final, scalars, flags)` does dynamics, reward, autoreset and
-    observation in one loop over the environments and returns the index of an invalid action, or -1. Both take few
-    arguments on purpose: a call costs about two microseconds, which is what small batches pay.
+    `step_kernel(actions, params, ints, memory, rng, obs, final, scalars, flags)` does dynamics, reward,
+    autoreset and observation in one loop over the environments and returns the index of an invalid action,
+    or -1. Both take few arguments on purpose: a call costs about two microseconds, which is what small
+    batches pay.
 
     params   (P,) int64          constants of the variant
     ints     (K, B) int64        the state of each environment
@@ -179,7 +183,7 @@ class KernelWorld(World):
         return self._obs
 
     def step(self, actions: np.ndarray) -> Transition:
-        """Advance every environment; `actions` (B,) integers. ValueError names an action outside the space."""
+        """Advance every environment by `actions` (B,). ValueError names an action outside the space."""
         actions = np.ascontiguousarray(actions, np.int64)
         if actions.shape != (self.num_envs,):
             raise ValueError(f"actions must have shape ({self.num_envs},), got {actions.shape}.")

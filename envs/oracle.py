@@ -1,0 +1,129 @@
+"""The optimum of every world: in closed form, and as a policy with unbounded memory that reaches it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from envs import family_of
+from envs.recall import Recall
+from envs.tmaze import EndlessTMaze, TMaze
+
+Act = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+class Optimum(NamedTuple):
+    """What can be reached in an environment, and what chance reaches."""
+
+    success: float
+    """Of the oracle."""
+    episode_return: float
+    """Of the oracle: the mean over episodes, undiscounted."""
+    chance: float
+    """Mean success of uniformly random actions."""
+
+
+class Oracle:
+    """A policy that writes what it is shown into a plain table, and sees nothing that an agent does not see.
+
+    `act(obs (B, F), table (B, width))` updates the table in place and returns the actions (B,).
+    """
+
+    def __init__(self, width: int, act: Act) -> None:
+        self.width, self.act = width, act
+
+    def predict(
+        self,
+        obs: np.ndarray,
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = True,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Return the best actions (B,) and the table, as an agent's `predict` does."""
+        table = np.zeros((len(obs), self.width), np.int8) if state is None else state[0]
+        if episode_start is not None:
+            table[np.asarray(episode_start, np.bool_)] = 0
+        return self.act(obs, table), (table,)
+
+
+def optimum(env_id: str) -> Optimum:
+    """Return the optimum of an id of this package; ValueError for any other."""
+    family, arguments = family_of(env_id)
+    return _OPTIMA[family.world](arguments)
+
+
+def oracle(env_id: str) -> Oracle:
+    """Return the policy that reaches the optimum of an id of this package; ValueError for any other."""
+    family, arguments = family_of(env_id)
+    return _ORACLES[family.world](arguments)
+
+
+def _recall_optimum(arguments: dict[str, Any]) -> Optimum:
+    n = arguments["n"]
+    if arguments.get("mix"):  # P(k) = log((k + 1) / k) / log(n + 1)
+        mean = sum(k * math.log1p(1 / k) for k in range(1, n + 1)) / math.log(n + 1)
+        return Optimum(1.0, mean, 0.5)
+    return Optimum(1.0, float(n), 0.5)
+
+
+def _tmaze_optimum(arguments: dict[str, Any]) -> Optimum:
+    return Optimum(1.0, float(arguments.get("bits", 1)), 1 / 3)
+
+
+def _endless_optimum(arguments: dict[str, Any]) -> Optimum:
+    length, corridors = arguments["length"], arguments["corridors"]
+    steps = (length + 1) / 2 if arguments.get("random_length") else length
+    return Optimum(1.0, corridors * (1 - 0.01 * steps), (1 - 0.5**corridors) / corridors)
+
+
+def _recall_oracle(arguments: dict[str, Any]) -> Oracle:
+    """Keep a table from symbol to turn."""
+    bits = arguments.get("bits", 10)
+
+    def act(obs: np.ndarray, turns: np.ndarray) -> np.ndarray:
+        everyone = np.arange(len(obs))
+        symbol = (obs[:, :bits] > 0) @ (1 << np.arange(bits))
+        study = obs[:, bits + 1] > 0
+        turns[everyone[study], symbol[study]] = obs[study, bits]
+        return (turns[everyone, symbol] > 0).astype(np.int64)
+
+    return Oracle(1 << bits, act)
+
+
+def _tmaze_oracle(arguments: dict[str, Any]) -> Oracle:
+    """Keep the first observation."""
+    bits = arguments.get("bits", 1)
+
+    def act(obs: np.ndarray, cues: np.ndarray) -> np.ndarray:
+        start = obs[:, bits] > 0
+        cues[start] = obs[start, :bits]
+        asked = cues[np.arange(len(obs)), obs[:, bits + 3 :].argmax(1)]
+        return np.where(obs[:, bits + 2] > 0, np.where(asked > 0, 1, 2), 0)
+
+    return Oracle(bits, act)
+
+
+def _endless_oracle(arguments: dict[str, Any]) -> Oracle:
+    """Keep the newest cue."""
+
+    def act(obs: np.ndarray, cue: np.ndarray) -> np.ndarray:
+        shown = obs[:, :2].any(1)
+        cue[shown, 0] = obs[shown, 1]
+        return cue[:, 0].astype(np.int64)
+
+    return Oracle(1, act)
+
+
+_OPTIMA: dict[type, Callable[[dict[str, Any]], Optimum]] = {
+    Recall: _recall_optimum,
+    TMaze: _tmaze_optimum,
+    EndlessTMaze: _endless_optimum,
+}
+_ORACLES: dict[type, Callable[[dict[str, Any]], Oracle]] = {
+    Recall: _recall_oracle,
+    TMaze: _tmaze_oracle,
+    EndlessTMaze: _endless_oracle,
+}
