@@ -85,3 +85,31 @@ class LSTMConfig(PPOConfig):
 
     hidden: int = 64
     """Width of the recurrent state."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig(PPOConfig):
+    """A causal transformer over a window of the episode."""
+
+    width: int = 32
+    """Width of the residual stream, a multiple of `attention_heads`; the feed-forward layers are twice as wide."""
+    attention_heads: int = 2
+    """Attention heads per layer."""
+    layers: int = 2
+    """Layers."""
+    window: int = 128
+    """W, steps that can be looked back on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotsConfig(PPOConfig):
+    """The superposed agent with its matrix replaced by separate slots of the same total size."""
+
+    slots: int = 248
+    """Pairs kept, newest first; 248 slots of 33 numbers fill the bytes of the default superposed matrix."""
+    controller: int = 16
+    """d, width of the recurrent controller."""
+    key: int = 16
+    """U, width of keys and queries."""
+    value: int = 16
+    """V, width of a stored value."""

@@ -1,66 +1,23 @@
-"""Memory cores behind one interface: none, gru, lstm, transformer, slots, superposed.
+"""The cores none, gru, lstm and superposed, and the table of all cores; see `agents.core` for the interface.
 
-A core is `initial_state(batch) -> State`, `step(x, state) -> (y, state)` and `unroll(xs, state, starts) -> (ys, state,
-info)`, where unroll equals step applied T times to float tolerance, whatever episode starts fall inside. A state is
-a NamedTuple of tensors, batch first; all zeros is the empty memory, so a reset is a mask (`reset`).
-
-Axes: T time, B batch, X input width, d controller, U key, D expansion, V value, H heads, W window or slots.
+Axes: T time, B batch, X input width, N hidden units, d controller, U key, D expansion, V value, H heads.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agents import config as configs
+from agents.attention import SlotsCore, TransformerCore
+from agents.core import Core, Unrolled
 from agents.recurrence import gru_scan, gru_step, lstm_scan
 from agents.superposition import Expansion, SuperposedMemory
-
-S = TypeVar("S", bound=tuple[Tensor, ...])
-
-
-def reset(state: S, starts: Tensor, in_place: bool = False) -> S:
-    """Empty the memory of the environments that begin an episode: starts (B,) bool."""
-    rows = starts.nonzero().flatten()
-    if not len(rows):
-        return state
-    return type(state)(*(part.index_fill_(0, rows, 0) if in_place else part.index_fill(0, rows, 0) for part in state))
-
-
-class Unrolled(NamedTuple):
-    """What `unroll` returns."""
-
-    ys: Tensor  # (T, B, Y)
-    state: Any
-    info: dict[str, Tensor]  # scalars for the log; "write_cost" is differentiable
-
-
-class Core(nn.Module):
-    """Base of the cores: `output_width` is Y, the width of what `step` and `unroll` return."""
-
-    output_width: int
-
-    def initial_state(self, batch: int) -> Any:
-        """The empty memory of `batch` environments."""
-        raise NotImplementedError
-
-    def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """x (B, X) -> y (B, Y) and the next state."""
-        raise NotImplementedError
-
-    def step_(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """`step` that may change the tensors of `state` in place; for acting, under inference mode."""
-        return self.step(x, state)
-
-    def unroll(self, xs: Tensor, state: Any, starts: Tensor) -> Unrolled:
-        """xs (T, B, X), starts (T, B) bool -> ys (T, B, Y), the last state, info."""
-        raise NotImplementedError
-
 
 class NoState(NamedTuple):
     """No memory; a column of zeros tells the batch size."""
@@ -168,7 +125,7 @@ class SuperposedCore(Core):
         laws = [{"c": self.CONTENT, "r": self.REGISTER}[kind] for kind in config.heads]
         self.heads = h = len(laws)
         self.cell = nn.GRUCell(width, d)
-        self.project = nn.Linear(d + width, h * (2 * u + v + 1))  # keys | queries | values | gates
+        self.project = nn.Linear(d + width, h * (2 * u + 2 * v + 1))  # keys | queries | values | output gates | write gates
         self.log_floor = nn.Parameter(torch.tensor([math.log(law[1]) for law in laws]))
         self.memory = SuperposedMemory(Expansion(u, config.dim, [law[0] for law in laws], seed))
         self.output_width = d + h * v
@@ -179,7 +136,7 @@ class SuperposedCore(Core):
                     for part in (self.project.weight, self.project.bias):
                         part[keys] *= shrink
                         part[queries] = part[keys]
-                self.project.bias[h * (2 * u + v) + head] = bias
+                self.project.bias[h * (2 * u + 2 * v) + head] = bias
 
     def initial_state(self, batch: int) -> SuperposedState:
         zeros = self.project.weight.new_zeros
@@ -191,15 +148,22 @@ class SuperposedCore(Core):
         """Change D; no trained parameter changes. States made before go through `SuperposedMemory.resize`."""
         self.memory.expansion.resize(dim)
 
-    def addresses(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What to do with the memory: h (..., d + X) -> keys, queries (..., H, U), values (..., H, V), gates (..., H)."""
+    def addresses(self, h: Tensor) -> tuple[Tensor, ...]:
+        """What to do with the memory.
+
+        Args:
+            h: (..., d + X), controller and input.
+
+        Returns:
+            Keys and queries (..., H, U), values (..., H, V), write gates (..., H), output gates (..., H V).
+        """
         n, u, v = self.heads, self.config.key, self.config.value
-        where, value, gate = self.project(h).split((2 * n * u, n * v, n), -1)
+        where, value, use, gate = self.project(h).split((2 * n * u, n * v, n * v, n), -1)
         where = where.unflatten(-1, (2, n, u))
         where = where * torch.rsqrt(where.square().mean(-1, keepdim=True) + self.log_floor.exp()[:, None])
         # a gate that can be exactly 0: one that leaks 1e-3 a step is an erased memory after 10^4 steps
         gate = (1.2 * torch.sigmoid(gate) - 0.1).clamp(0, 1)
-        return where[..., 0, :, :], where[..., 1, :, :], torch.tanh(value).unflatten(-1, (n, v)), gate
+        return where[..., 0, :, :], where[..., 1, :, :], torch.tanh(value).unflatten(-1, (n, v)), gate, 2 * torch.sigmoid(use)
 
     def step(self, x: Tensor, state: SuperposedState) -> tuple[Tensor, SuperposedState]:
         return self._step(x, state, self.memory.step)
@@ -210,17 +174,18 @@ class SuperposedCore(Core):
     def _step(self, x: Tensor, state: SuperposedState, memory: Callable[..., Any]) -> tuple[Tensor, SuperposedState]:
         gx = F.linear(x, self.cell.weight_ih, self.cell.bias_ih)
         z = gru_step(gx, state.z, self.cell.weight_hh, self.cell.bias_hh)
-        key, query, value, gate = self.addresses(torch.cat((z, x), -1))
+        key, query, value, gate, use = self.addresses(torch.cat((z, x), -1))
         read, m = memory(state.m, key, query, value, gate, gate)
-        return torch.cat((z, read.flatten(-2)), -1), SuperposedState(z, m)
+        return torch.cat((z, use * read.flatten(-2)), -1), SuperposedState(z, m)
 
     def unroll(self, xs: Tensor, state: SuperposedState, starts: Tensor) -> Unrolled:
         gx = F.linear(xs, self.cell.weight_ih, self.cell.bias_ih)
         zs = gru_scan(gx, state.z, self.cell.weight_hh, self.cell.bias_hh, starts)  # (T, B, d)
-        key, query, value, gate = self.addresses(torch.cat((zs, xs), -1).transpose(0, 1))  # (B, T, H, .)
+        key, query, value, gate, use = self.addresses(torch.cat((zs, xs), -1).transpose(0, 1))  # (B, T, H, .)
         key, query, value, gate = (part.transpose(1, 2) for part in (key, query, value, gate))  # (B, H, T, .)
         read, m = self.memory.unroll(state.m, key, query, value, gate, gate, starts.t())
-        ys = torch.cat((zs, read.permute(2, 0, 1, 3).flatten(-2)), -1)  # (T, B, d + H V)
+        read = use.transpose(0, 1) * read.permute(2, 0, 1, 3).flatten(-2)  # (T, B, H V)
+        ys = torch.cat((zs, read), -1)  # (T, B, d + H V)
         info = {f"write_gate/{kind}": gate[:, i].mean() for i, kind in enumerate(self.config.heads)}
         info["write_cost"] = gate.mean()
         return Unrolled(ys, SuperposedState(zs[-1], m), info)
@@ -231,5 +196,7 @@ CORES: dict[str, tuple[type[configs.PPOConfig], Callable[..., Core], str]] = {
     "superposed": (configs.SuperposedConfig, SuperposedCore, "controller"),
     "gru": (configs.GRUConfig, GRUCore, "hidden"),
     "lstm": (configs.LSTMConfig, LSTMCore, "hidden"),
+    "transformer": (configs.TransformerConfig, TransformerCore, "width"),
+    "slots": (configs.SlotsConfig, SlotsCore, "controller"),
     "none": (configs.NoneConfig, NoCore, "hidden"),
 }

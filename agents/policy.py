@@ -15,7 +15,8 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from agents.config import PPOConfig
-from agents.cores import CORES, reset
+from agents.core import reset
+from agents.cores import CORES
 
 TensorObs = dict[str, Tensor]  # a plain observation stands under the key ""
 

@@ -1,0 +1,52 @@
+"""The interface of a memory core: what it keeps, one step, and a whole sequence at once.
+
+A core is `initial_state(batch) -> State`, `step(x, state) -> (y, state)` and `unroll(xs, state, starts) -> (ys, state,
+info)`, where unroll equals step applied T times to float tolerance, whatever episode starts fall inside. A state is
+a NamedTuple of tensors, batch first; all zeros is the empty memory, so a reset is a mask (`reset`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeVar
+
+from torch import Tensor, nn
+
+S = TypeVar("S", bound=tuple[Tensor, ...])
+
+
+def reset(state: S, starts: Tensor, in_place: bool = False) -> S:
+    """Empty the memory of the environments that begin an episode: starts (B,) bool."""
+    rows = starts.nonzero().flatten()
+    if not len(rows):
+        return state
+    return type(state)(*(part.index_fill_(0, rows, 0) if in_place else part.index_fill(0, rows, 0) for part in state))
+
+
+class Unrolled(NamedTuple):
+    """What `unroll` returns."""
+
+    ys: Tensor  # (T, B, Y)
+    state: Any
+    info: dict[str, Tensor]  # scalars for the log; "write_cost" is differentiable
+
+
+class Core(nn.Module):
+    """Base of the cores: `output_width` is Y, the width of what `step` and `unroll` return."""
+
+    output_width: int
+
+    def initial_state(self, batch: int) -> Any:
+        """The empty memory of `batch` environments."""
+        raise NotImplementedError
+
+    def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """x (B, X) -> y (B, Y) and the next state."""
+        raise NotImplementedError
+
+    def step_(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """`step` that may change the tensors of `state` in place; for acting, under inference mode."""
+        return self.step(x, state)
+
+    def unroll(self, xs: Tensor, state: Any, starts: Tensor) -> Unrolled:
+        """xs (T, B, X), starts (T, B) bool -> ys (T, B, Y), the last state, info."""
+        raise NotImplementedError
