@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -24,7 +25,7 @@ class Family(NamedTuple):
 
     template: str
     """An id with the constructor's arguments in braces."""
-    world: type[World]
+    world: Callable[..., World]
     """Called as world(num_envs, **arguments, **fixed)."""
     grid: dict[str, tuple[int, ...]]
     """The values registered in gymnasium; `make` takes any others too."""
@@ -89,7 +90,7 @@ def make(env_id: str, num_envs: int = 1, **kwargs: Any) -> World:
     for family in FAMILIES:
         arguments = family.arguments(env_id)
         if arguments is not None:
-            return family.world(num_envs, **(arguments | kwargs))  # type: ignore[call-arg]
+            return family.world(num_envs, **(arguments | kwargs))
     if env_id.startswith(_MINIGRID):
         import minigrid  # noqa: F401 - registers its ids
 

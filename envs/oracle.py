@@ -117,12 +117,12 @@ def _endless_oracle(arguments: dict[str, Any]) -> Oracle:
     return Oracle(1, act)
 
 
-_OPTIMA: dict[type, Callable[[dict[str, Any]], Optimum]] = {
+_OPTIMA: dict[Any, Callable[[dict[str, Any]], Optimum]] = {
     Recall: _recall_optimum,
     TMaze: _tmaze_optimum,
     EndlessTMaze: _endless_optimum,
 }
-_ORACLES: dict[type, Callable[[dict[str, Any]], Oracle]] = {
+_ORACLES: dict[Any, Callable[[dict[str, Any]], Oracle]] = {
     Recall: _recall_oracle,
     TMaze: _tmaze_oracle,
     EndlessTMaze: _endless_oracle,

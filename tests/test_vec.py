@@ -1,0 +1,270 @@
+"""The adapters between Worlds, gymnasium and Stable-Baselines3, and any gymnasium environment as a World."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
+from stable_baselines3 import PPO
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+import envs
+from envs.gym_world import GymWorld
+from envs.oracle import oracle
+from envs.vec import VecEnvWorld, WorldEnv, WorldVecEnv, WorldVectorEnv, as_world
+from envs.world import World, copy_obs, row
+
+
+class Odd(gymnasium.Env[Any, Any]):
+    """Every kind of observation; the episode ends when the actions add up to 9 and is cut after 7 steps."""
+
+    observation_space: spaces.Space[Any] = spaces.Dict(
+        {
+            "box": spaces.Box(-9, 99, (2, 2), np.float64),
+            "discrete": spaces.Discrete(5, start=1),
+            "multi": spaces.MultiDiscrete([8, 99]),
+            "bits": spaces.MultiBinary(3),
+        }
+    )
+
+    def __init__(self, action_space: spaces.Space[Any]) -> None:
+        self.action_space = action_space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.time, self.total = 0, 0
+        return self._obs(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        assert self.action_space.contains(action)
+        self.time, self.total = self.time + 1, self.total + int(np.sum(action))
+        done, cut = self.total >= 9, self.time >= 7
+        return self._obs(), float(self.total), done, cut, {"success": done}
+
+    def _obs(self) -> dict[str, Any]:
+        return {
+            "box": self.np_random.normal(size=(2, 2)).clip(-9, 9),
+            "discrete": np.int64(self.np_random.integers(1, 6)),
+            "multi": np.array([self.time, min(self.total, 98)]),
+            "bits": self.np_random.integers(0, 2, 3).astype(np.int8),
+        }
+
+
+def play(world: World, steps: int, seed: int = 0) -> list[Any]:
+    """Return copies of what `steps` random steps give."""
+    world.action_space.seed(seed)
+    rows = []
+    for _ in range(steps):
+        actions = np.array([world.action_space.sample() for _ in range(world.num_envs)])
+        out = world.step(actions)
+        rows.append((copy_obs(out.obs), *(part.copy() for part in out[1:4]), out.success.copy()))
+    return rows
+
+
+def assert_same(a: Any, b: Any) -> None:
+    np.testing.assert_equal(a, b)
+
+
+def test_vec_env_reports_episodes_as_sb3_expects() -> None:
+    venv, world = WorldVecEnv("Recall-N8-D16-v0", 5), envs.make("Recall-N8-D16-v0", 5)
+    assert venv.seed(3) == [3] * 5
+    assert_same(venv.reset(), world.reset(3))
+    total, episodes = np.zeros(5), 0
+    kept: Any = venv.step(np.zeros(5, int))[0]
+    copy = kept.copy()
+    world.step(np.zeros(5, int))
+    for t in range(2, 200):
+        actions = np.random.default_rng(t).integers(0, 2, 5)
+        (obs, rewards, dones, infos), out = venv.step(actions), world.step(actions)
+        total += rewards
+        assert_same((obs, rewards, dones), (out.obs, out.reward, out.terminated))
+        assert len(infos) == 5 and all(bool(info) == done for info, done in zip(infos, dones, strict=True))
+        for i in np.flatnonzero(dones):
+            episode = infos[i].pop("episode")
+            assert (episode["r"], episode["l"]) == (total[i], 32) and episode["t"] >= 0
+            assert_same(infos[i].pop("terminal_observation"), np.zeros(14, np.float32))
+            assert infos[i] == {"TimeLimit.truncated": False, "is_success": out.success[i]}
+            total[i], episodes = 0, episodes + 1
+    assert episodes == 30
+    assert_same(kept, copy)  # what step returned is not overwritten later
+
+
+def test_vec_env_attributes() -> None:
+    venv = WorldVecEnv("TMaze-L10-v0", 3)
+    venv.reset()
+    assert venv.get_attr("num_envs") == [3, 3, 3] and venv.get_attr("render_mode", 0) == ["rgb_array"]
+    assert venv.env_is_wrapped(Monitor) == [True] * 3 and venv.env_is_wrapped(gymnasium.Wrapper, 1) == [True]
+    assert venv.env_is_wrapped(gymnasium.wrappers.TimeLimit) == [False] * 3
+    assert [len(text) > 0 for text in venv.env_method("ansi", indices=[0, 2])] == [True, True]
+    assert len(venv.get_images()) == 3
+    with pytest.raises(AttributeError, match="'render' and 'ansi'"):
+        venv.env_method("action_masks")
+    with pytest.raises(ValueError, match="share"):
+        venv.set_attr("note", 1, indices=0)
+    venv.set_attr("note", 1)
+    assert venv.get_attr("note") == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "env_id", ["Recall-N8-D16-v0", "NoisyTMaze-M4-L10-v0", "EndlessTMaze-Uniform-L10-C3-v0"]
+)
+def test_sb3_evaluates_whatever_predicts(env_id: str) -> None:
+    venv: Any = WorldVecEnv(env_id, 4)
+    policy: Any = oracle(env_id)
+    returns, _ = evaluate_policy(policy, venv, n_eval_episodes=16, return_episode_rewards=True)
+    assert isinstance(returns, list) and min(returns) > 0.99 * {"R": 8, "N": 4, "E": 2.7}[env_id[0]]
+
+
+def test_sb3_trains_on_it() -> None:
+    venv = WorldVecEnv("TMaze-L10-v0", 4)
+    model = PPO("MlpPolicy", venv, n_steps=32, batch_size=64, n_epochs=1, device="cpu").learn(256)
+    assert model.num_timesteps == 256 and len(model.ep_info_buffer or ()) >= 16
+
+
+def test_gymnasium_env_and_vector_env_play_the_same_episodes() -> None:
+    env = gymnasium.make("Recall-N8-D0-v0")
+    vector = gymnasium.make_vec("Recall-N8-D0-v0", num_envs=1, vectorization_mode="vector_entry_point")
+    assert isinstance(vector, WorldVectorEnv) and vector.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP
+    first, _ = env.reset(seed=4)
+    assert_same(first[None], vector.reset(seed=4)[0])
+    for t in range(50):
+        action = t * t % 2
+        obs, reward, terminated, truncated, info = env.step(action)
+        batch, rewards, ends, cuts, infos = vector.step(np.array([action]))
+        assert (reward, terminated, truncated) == (rewards[0], ends[0], cuts[0])
+        if terminated:
+            assert infos["_final_obs"].tolist() == [True]
+            assert_same(obs[None], infos["final_obs"])
+            assert info["is_success"] == infos["final_info"]["is_success"][0]
+            obs, _ = env.reset()  # the world has begun this episode already
+        assert_same(obs[None], batch)
+    env.close()
+    vector.close()
+
+
+def test_env_renders_as_made() -> None:
+    for mode, kind in (("ansi", str), ("rgb_array", np.ndarray)):
+        env = gymnasium.make("TMaze-L10-v0", render_mode=mode)
+        env.reset(seed=0)
+        assert isinstance(env.render(), kind)
+    vector = WorldVectorEnv("TMaze-L10-v0", 2, render_mode="rgb_array")
+    vector.reset(seed=0)
+    assert len(vector.render() or ()) == 2
+    with pytest.raises(ValueError, match="one integer"):
+        vector.reset(seed=[1, 2])
+    with pytest.raises(ValueError, match="one environment"):
+        WorldEnv(envs.make("TMaze-L10-v0", 2))
+
+
+ACTION_SPACES = [
+    spaces.Discrete(3),
+    spaces.Discrete(3, start=-1),
+    spaces.MultiDiscrete([3, 2]),
+    spaces.MultiBinary(2),
+    spaces.Box(0.0, 3.0, (2,), np.float32),
+]
+
+
+@pytest.mark.parametrize("action_space", ACTION_SPACES, ids=str)
+def test_any_environment_is_a_world(action_space: spaces.Space[Any]) -> None:
+    big, small = (GymWorld(lambda: Odd(action_space), n) for n in (6, 2))
+    first, other = big.reset(5), small.reset(5)
+    for i in range(6):
+        assert big.observation_space.contains(row(first, i))
+    assert_same([row(first, 1)], [row(other, 1)])
+    ended = cut = 0
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        samples = np.array([big.action_space.sample() for _ in range(6)])
+        if isinstance(action_space, spaces.Box):
+            samples = samples + rng.normal(size=samples.shape) * 3  # beyond the bounds: clipped
+        out, few = big.step(samples), small.step(samples[:2])
+        assert_same([row(out.obs, 1), out.reward[1]], [row(few.obs, 1), few.reward[1]])
+        over = out.terminated | out.truncated
+        assert_same(np.isnan(out.success), ~over)
+        assert_same(out.success[over], out.terminated[over].astype(np.float32))
+        for i in np.flatnonzero(over).tolist():
+            final, fresh = row(out.final_obs, i), row(out.obs, i)
+            assert final["multi"][0] > 0 and fresh["multi"].tolist() == [0, 0]
+        ended, cut = ended + int(out.terminated.sum()), cut + int(out.truncated.sum())
+    assert ended + cut > 30
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "MountainCar-v0", "Pendulum-v1", "Taxi-v4"])
+def test_gymnasium_ids_resume_exactly(env_id: str) -> None:
+    world = envs.make(env_id, 3)
+    world.reset(2)
+    play(world, 190)
+    state, kept = world.state(), copy_obs(world.load_state(world.state()))
+    assert all(isinstance(part, np.ndarray) and part.dtype != object for part in state.values())
+    expected = play(world, 60, seed=1)
+    other = envs.make(env_id, 3)
+    assert_same(other.load_state(state), kept)
+    assert_same(play(other, 60, seed=1), expected)
+    world.close()
+    other.close()
+
+
+def test_time_limits_truncate() -> None:
+    world = envs.make("MountainCar-v0", 2)
+    world.reset(0)
+    for t in range(1, 401):
+        out = world.step(np.ones(2, int))
+        assert out.truncated.tolist() == [t % 200 == 0] * 2 and not out.terminated.any()
+
+
+def test_gym_world_names_what_it_cannot_do() -> None:
+    world = envs.make("CartPole-v1", 2)
+    with pytest.raises(RuntimeError, match="reset"):
+        world.step(np.zeros(2, int))
+    world.reset(0)
+    with pytest.raises(ValueError, match=r"shape \(2,\)"):
+        world.step(np.zeros(3, int))
+    with pytest.raises(ValueError, match="2 environments"):
+        envs.make("CartPole-v1", 3).load_state(world.state())
+    env = Odd(spaces.Discrete(2))
+    env.observation_space = spaces.Text(5)
+    with pytest.raises(ValueError, match="FlattenObservation"):
+        GymWorld(lambda: env)
+    with pytest.raises(ValueError, match="actions in"):
+        GymWorld(lambda: Odd(spaces.Text(5)))
+    assert world.render(1).ndim == 3
+    world.close()
+
+
+def test_as_world_takes_everything() -> None:
+    world = envs.make("TMaze-L10-v0", 2)
+    assert as_world(world) is world
+    assert as_world("TMaze-L10-v0", 3).num_envs == 3
+    assert as_world(WorldVecEnv(world)) is world and as_world(WorldVectorEnv(world)) is world
+    single = as_world(gymnasium.make("TMaze-L10-v0"))
+    assert single.num_envs == 1 and single.resumable
+    assert isinstance(as_world(gymnasium.make("CartPole-v1")), GymWorld)
+    nothing: Any = 3
+    with pytest.raises(TypeError, match="int"):
+        as_world(nothing)
+
+
+def test_foreign_vec_envs_are_worlds() -> None:
+    def cart_pole() -> gymnasium.Env[Any, Any]:
+        return Monitor(gymnasium.make("CartPole-v1"))
+
+    venv = VecNormalize(DummyVecEnv([cart_pole, cart_pole]), norm_reward=False)
+    world = as_world(venv)
+    assert isinstance(world, VecEnvWorld) and not world.resumable and world.state() == {}
+    world.reset(0)
+    ends = 0
+    for _ in range(120):
+        out = world.step(np.ones(2, int))
+        for i in np.flatnonzero(out.terminated).tolist():
+            ends += 1
+            assert abs(row(out.final_obs, i)[2]) > abs(row(out.obs, i)[2])  # it fell; the next one stands
+    assert ends > 10 and np.isnan(out.success).all()
+    world.load_state(world.state())
+    world.close()
