@@ -199,16 +199,18 @@ class EnvpoolWorld(World):
         if self._picture is None:
             self._picture = _python_env(self.env_id)
             self._picture.reset(seed=0)
-        copy_into(self._picture.unwrapped, self._pool.debug_states([i])[0])
+        copy_into(self._picture.unwrapped, self.debug_state(i))
         picture: Any = self._picture.render()
         return np.asarray(picture)
 
     def ansi(self, i: int = 0) -> str:
         """Describe environment i: the mission and MiniGrid's map, two letters a cell."""
         self.render(i)
-        return (
-            f"{self._pool.debug_states([i])[0].mission}\n{self._picture.unwrapped}" if self._picture else ""
-        )
+        return f"{self.debug_state(i).mission}\n{self._picture.unwrapped}" if self._picture else ""
+
+    def debug_state(self, i: int) -> Any:
+        """Return envpool's view into environment i: its grid, agent, load and targets."""
+        return self._pool.debug_states([i])[0]
 
     def close(self) -> None:
         """Close the pool."""
