@@ -13,13 +13,8 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from experiments import cli
-
-cli.check_packages()
-
-import agents  # noqa: E402 - only after the check that these are ours
-import envs  # noqa: E402
-from experiments import compare, config as configs, tables  # noqa: E402
+from experiments import cli, compare, tables
+from experiments import config as configs
 
 
 @dataclass(frozen=True)
@@ -34,8 +29,8 @@ class Args:
     """Environments to play. Default: the one of the training."""
     suite: str = ""
     """All environments of a suite, see --list suites."""
-    episodes: int = 128
-    """Episodes of each run on each environment; every environment of the batch plays the same number."""
+    episodes: int | None = None
+    """Episodes of each run on each environment. Default: the suite's number, or 128."""
     checkpoint: str = "last"
     """best, last, or the steps of a numbered checkpoint."""
     deterministic: bool = True
@@ -49,16 +44,16 @@ class Args:
 
 
 def games(args: Args, hp: dict[str, Any]) -> list[tuple[Path, str, dict[str, Any]]]:
-    """List what to play: run folder, environment, changed hyperparameters (several values make several rows)."""
+    """List what to play: run folder, environment, changed hyperparameters (each value a row)."""
     if not args.runs:
         return []
     wanted = [name for name in args.agent if name != "random"]
     folders = [f for f in compare.find_runs(list(args.runs)) if not wanted or configs.of(f).agent in wanted]
     if not folders:
         raise ValueError(f"none of these runs is of {', '.join(wanted)}.")
-    ids = (*args.env, *(cli.suite(args.suite) if args.suite else ()))
+    ids = cli.env_ids(args.env, args.suite)
     changes = [dict(zip(hp, values, strict=True)) for values in product(*hp.values())]
-    kinds = {folder: agents.get(configs.of(folder).agent).config for folder in folders}
+    kinds = {folder: configs.kind(configs.of(folder).agent) for folder in folders}
     if hp:  # agents without the hyperparameter keep one plain row
         has = {folder: set(hp) <= set(configs.names(kinds[folder])) for folder in folders}
         if not any(has.values()):
@@ -81,15 +76,18 @@ def write_gif(path: Path, frames: list[Any], fps: int = 8) -> None:
 
 def main(argv: list[str]) -> int:
     """Run the command line and return the exit code."""
-    args, hp = cli.parse(Args, argv, lists={"agents": agents.AGENTS, "envs": envs.ids, "suites": cli.suites})
+    args, hp = cli.parse(Args, argv)
     played = games(args, hp)
     floor = args.env if "random" in args.agent else ()
     if not played and not floor:
         raise ValueError("nothing to evaluate: name run folders, or give --agent random --env ID.")
     settings = compare.Settings(
-        episodes=args.episodes, checkpoint=args.checkpoint, deterministic=args.deterministic, seed=args.seed
+        episodes=args.episodes or cli.episodes(args.suite),
+        checkpoint=args.checkpoint,
+        deterministic=args.deterministic,
+        seed=args.seed,
     )
-    entries = []
+    entries: list[compare.Entry] = []
     for folder, env_id, change in played:
         print(f"{folder} on {env_id} {change or ''}".rstrip(), file=sys.stderr)
         frames: list[Any] | None = [] if args.video and not entries else None

@@ -1,6 +1,7 @@
-"""Train agents on environments: `python train.py --agent superposed gru --env RecallMix-N32-D16-v0 --seed 0 1 2`.
+"""Train agents on environments: `python train.py --agent superposed gru --env RecallMix-N32-D16-v0`.
 
-Several agents, environments, seeds or scales make several runs, by worker processes. Hyperparameters: --hp.NAME VALUE.
+Several agents, environments, seeds or scales make several runs, by worker processes.
+Hyperparameters: --hp.NAME VALUE.
 """
 
 from __future__ import annotations
@@ -13,14 +14,9 @@ from typing import Annotated, Any
 
 from tyro.conf import arg
 
-from experiments import cli
-
-cli.check_packages()
-
-import agents  # noqa: E402 - only after the check that these are ours
-import envs  # noqa: E402
-from experiments import aggregate, config as configs, grid, run  # noqa: E402
-from experiments.config import RunConfig  # noqa: E402
+from experiments import aggregate, cli, grid, run
+from experiments import config as configs
+from experiments.config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ class Args:
     seed: tuple[int, ...] = (0,)
     """Seeds; every run is repeated with each."""
     budget: Annotated[str, arg(aliases=["-n", "--steps", "--total-timesteps"])] = ""
-    """steps=1e6, flops=2e12 or seconds=600; a bare number counts environment steps. Default: the environment's."""
+    """steps=1e6, flops=2e12 or seconds=600; a bare number means steps. Default: the environment's."""
     scale: tuple[float, ...] = ()
     """Trained parameters as multiples of the default superposed agent's: 1 4 16 64."""
     num_envs: int | None = None
@@ -44,7 +40,7 @@ class Args:
     env_kwargs: tuple[str, ...] = ()
     """Arguments of the environment, as NAME=VALUE."""
     config: Path | None = None
-    """A TOML file with any of these flags as keys and a table [hp]; or the config.json of a run. Flags win."""
+    """A TOML file with these flags as keys and a table [hp], or the config.json of a run. Flags win."""
     logdir: Annotated[str, arg(aliases=["--tensorboard-log"])] = "runs"
     """Folder of all runs, and TensorBoard's logdir."""
     name: str = ""
@@ -72,22 +68,33 @@ class Args:
 
 
 def plan(args: Args, hp: dict[str, Any]) -> list[RunConfig]:
-    """Turn the flags into resolved runs: agents x environments x scales x seeds. ValueError says what is wrong."""
+    """Turn the flags into resolved runs: environments x agents x scales x seeds. ValueError if wrong."""
     if args.resume:
-        budget = {"budget": args.budget} if args.budget else {}
-        return [configs.resolve(replace(configs.of(folder), **budget)) for folder in args.resume]
-    ids = (*args.env, *(cli.suite(args.suite) if args.suite else ()))
+        found = [configs.of(folder) for folder in args.resume]
+        return [configs.resolve(replace(c, budget=args.budget or c.budget)) for c in found]
+    ids = cli.env_ids(args.env, args.suite)
     if not ids:
-        raise ValueError("no environment: give --env ID or --suite NAME; `python train.py --list envs` shows them.")
+        raise ValueError(
+            "no environment: give --env ID or --suite NAME; `python train.py --list envs` shows them."
+        )
     if args.num_envs is not None:
         hp = {"num_envs": args.num_envs} | hp
     for env_id in ids:
-        envs.make(env_id, 1, **cli.pairs(args.env_kwargs)).close()  # an unknown id fails here, before any folder is made
+        configs.check_env(env_id, cli.pairs(args.env_kwargs))
     hp_of = cli.split_hp(args.agent, hp)
-    shared = {k: getattr(args, k) for k in configs.names(RunConfig) if hasattr(args, k) and k not in cli.SWEPT}
+    shared = {
+        k: getattr(args, k) for k in configs.names(RunConfig) if hasattr(args, k) and k not in cli.SWEPT
+    }
     return [
         configs.resolve(
-            RunConfig(agent=a, env=e, scale=x, seed=s, hp=hp_of[a], **shared | {"env_kwargs": cli.pairs(args.env_kwargs)})
+            RunConfig(
+                agent=a,
+                env=e,
+                scale=x,
+                seed=s,
+                hp=hp_of[a],
+                **shared | {"env_kwargs": cli.pairs(args.env_kwargs)},
+            )
         )
         for e, a, x, s in product(ids, args.agent, args.scale or (None,), args.seed)
     ]
@@ -95,7 +102,7 @@ def plan(args: Args, hp: dict[str, Any]) -> list[RunConfig]:
 
 def main(argv: list[str]) -> int:
     """Run the command line and return the exit code."""
-    args, hp = cli.parse(Args, argv, lists={"agents": agents.AGENTS, "envs": envs.ids, "suites": cli.suites})
+    args, hp = cli.parse(Args, argv)
     jobs = plan(args, hp)
     for job in jobs:
         print(cli.describe(job))
@@ -104,12 +111,15 @@ def main(argv: list[str]) -> int:
     resume = args.resume is not None
     if len(jobs) == 1:
         result = run.train(jobs[0], resume=resume, force=args.force, progress=args.progress)
-        print(run.summary(result), f"TensorBoard: tensorboard --logdir {args.logdir}", sep="\n")
+        print(run.summary(result), f"TensorBoard: tensorboard --logdir {jobs[0].logdir}", sep="\n")
         code = result.exit_code
     else:
         workers = args.workers or cli.cores()
         outcomes = grid.run_jobs(jobs, workers, resume=resume, force=args.force, progress=args.progress)
-        print(grid.failures(outcomes) or f"All {len(outcomes)} runs finished. tensorboard --logdir {args.logdir}")
+        print(
+            grid.failures(outcomes)
+            or f"All {len(outcomes)} runs finished. tensorboard --logdir {jobs[0].logdir}"
+        )
         code = grid.exit_code(outcomes)
     for folder in sorted({job.folder.parent for job in jobs}):
         aggregate.aggregate(folder)

@@ -1,13 +1,15 @@
-"""Outside baselines: Stable-Baselines3's own PPO and DQN, and sb3-contrib's RecurrentPPO, with their own defaults.
+"""Outside baselines: Stable-Baselines3's PPO and DQN, sb3-contrib's RecurrentPPO, with their own defaults.
 
-They train on the same worlds, write the same run folders and are charged by the same FLOP counter as the agents of
-this package. Two things differ, and no setting changes that: their resume is not bit for bit (they keep neither
-random streams, nor the replay buffer, nor the episodes under way), and their budget is rounded down to whole rollouts.
+They train on the same worlds, write the same run folders and are charged by the same FLOP counter as the
+agents of this package. Two things differ, and no setting changes that: their resume is not bit for bit (they
+keep neither random streams, nor the replay buffer, nor the episodes under way), and their budget is rounded
+down to whole rollouts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +100,7 @@ class SB3DQNConfig:
 
 
 class Bridge:
-    """What a run needs beyond Stable-Baselines3's own interface: tensors and JSON instead of a zip of pickles."""
+    """What a run needs beyond SB3's own interface: tensors and JSON instead of a zip of pickles."""
 
     exact_resume = False
     log_interval = 1
@@ -106,7 +108,7 @@ class Bridge:
     """Share of the training already done, where the clock and not the number of steps decides."""
 
     def snapshot(self: Any) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Networks, optimiser and counters as (tensors, JSON); neither random streams nor the episodes under way."""
+        """Networks, optimiser and counters as (tensors, JSON); no random streams, no episodes under way."""
         tensors: dict[str, torch.Tensor] = {}
         tree = _split(self.get_parameters(), "", tensors)
         meta = {
@@ -119,7 +121,7 @@ class Bridge:
         return tensors, meta
 
     def restore(self: Any, tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> None:
-        """Continue from `snapshot()`: new episodes, and fresh random streams that depend on the step reached."""
+        """Continue from `snapshot()`: new episodes, new random streams that depend on the step reached."""
         self.load_parameters(tensors, meta)
         self._setup_learn(0, reset_num_timesteps=True)  # makes the episode buffers
         self.num_timesteps = meta["num_timesteps"]
@@ -136,7 +138,11 @@ class Bridge:
         """Sizes: parameters that are trained, parameters that are not, bytes of memory per environment."""
         trained = sum(p.numel() for p in self.policy.parameters() if p.requires_grad)
         total = sum(p.numel() for p in self.policy.parameters())
-        return {"trained_parameters": trained, "fixed_parameters": total - trained, "state_bytes": self._state_bytes()}
+        return {
+            "trained_parameters": trained,
+            "fixed_parameters": total - trained,
+            "state_bytes": self._state_bytes(),
+        }
 
     def _state_bytes(self) -> int:
         return 0
@@ -149,7 +155,9 @@ class Bridge:
     def _sample(self: Any) -> tuple[Any, torch.Tensor]:
         """A batch of observations and actions of the right shapes, to count FLOPs on."""
         space = self.observation_space
-        empty = {k: _zeros(s, self.n_envs) for k, s in space.items()} if isinstance(space, spaces.Dict) else None
+        empty = (
+            {k: _zeros(s, self.n_envs) for k, s in space.items()} if isinstance(space, spaces.Dict) else None
+        )
         obs = obs_as_tensor(_zeros(space, self.n_envs) if empty is None else empty, self.device)
         return obs, torch.as_tensor(np.array([self.action_space.sample() for _ in range(self.n_envs)]))
 
@@ -171,8 +179,7 @@ class OnPolicyBridge(Bridge):
             values, log_prob, _ = self.policy.evaluate_actions(obs, actions, *memory)
             (values.sum() + log_prob.sum()).backward()
 
-        # oneDNN's fused LSTM would be one opaque operation to the counter.
-        with torch.random.fork_rng(devices=[]), torch.backends.mkldnn.flags(enabled=False):
+        with torch.random.fork_rng(devices=[]), _without_onednn():
             act = count_flops(lambda: self.policy(obs, *memory)) / self.n_envs
             train = count_flops(update) / self.n_envs * self.n_epochs
         self.policy.zero_grad(set_to_none=True)
@@ -217,7 +224,8 @@ def build_dqn(config: SB3DQNConfig, world: World, seed: int, device: str) -> DQN
     """Make Stable-Baselines3's DQN for a world; ValueError if the actions are not Discrete."""
     if not isinstance(world.action_space, spaces.Discrete):
         raise ValueError(
-            f"sb3-dqn needs a Discrete action space, this environment has {world.action_space}: use --agent sb3-ppo."
+            f"sb3-dqn needs a Discrete action space, this environment has {world.action_space}: "
+            "use --agent sb3-ppo."
         )
     return DQNBaseline(**_arguments(config, world, seed, device))
 
@@ -242,7 +250,8 @@ def _recurrent_class() -> Any:
     class RecurrentBaseline(OnPolicyBridge, RecurrentPPO):
         def _state_bytes(self) -> int:
             # Hidden and cell state, of the policy's LSTM and of the value's.
-            return 2 * 2 * 4 * self.policy.lstm_actor.hidden_size * self.policy.lstm_actor.num_layers
+            lstm: Any = self.policy.lstm_actor
+            return int(2 * 2 * 4 * lstm.hidden_size * lstm.num_layers)
 
         def _memory_inputs(self) -> tuple[Any, ...]:
             return self._last_lstm_states, torch.zeros(self.n_envs)
@@ -250,8 +259,19 @@ def _recurrent_class() -> Any:
     return RecurrentBaseline
 
 
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    """Keep the LSTM in pieces: oneDNN's fused one is a single opaque operation to the counter."""
+    backend: Any = torch.backends.mkldnn  # its context manager warns about Intel GPUs
+    before, backend.enabled = backend.enabled, False
+    try:
+        yield
+    finally:
+        backend.enabled = before
+
+
 def _arguments(config: Any, world: World, seed: int, device: str) -> dict[str, Any]:
-    """Turn a config into the constructor's arguments; a Dict of observations goes through MultiInputPolicy."""
+    """Turn a config into the constructor's arguments; Dict observations go through MultiInputPolicy."""
     from envs.vec import WorldVecEnv
 
     arguments = asdict(config)
@@ -265,7 +285,7 @@ def _zeros(space: spaces.Space[Any], batch: int) -> np.ndarray:
 
 
 def _split(node: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
-    """Move the tensors of a nested dict or list into `tensors`; the JSON tree keeps {"tensor": path} in their place.
+    """Move the tensors of a nested dict or list into `tensors`; the JSON tree keeps {"tensor": path}.
 
     Dicts become lists of pairs, because the optimiser's integer keys would come back from JSON as strings.
     """

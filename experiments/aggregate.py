@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ Curve = tuple[np.ndarray, np.ndarray]
 
 def scalars(folder: Path) -> dict[str, Curve]:
     """Read the scalars of a run folder; where a run was resumed, what the crash cut off is gone."""
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it reports every resume as "out of order"
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     events.Reload()
     curves = {}
@@ -30,8 +32,10 @@ def scalars(folder: Path) -> dict[str, Curve]:
 
 
 def aggregate(folder: Path) -> list[str]:
-    """Average the seeds in `folder`, LOGDIR/<env>/<agent>, on a common grid of steps; returns the tags written."""
-    runs = [scalars(seed) for seed in sorted(folder.glob("seed*")) if list(seed.glob("events.out.tfevents.*"))]
+    """Average the seeds in `folder`, LOGDIR/<env>/<agent>, on a common grid of steps; returns the tags."""
+    runs = [
+        scalars(seed) for seed in sorted(folder.glob("seed*")) if list(seed.glob("events.out.tfevents.*"))
+    ]
     if len(runs) < 2:
         return []
     tags = sorted(t for t in set.intersection(*(set(r) for r in runs)) if t.startswith(TAGS))
@@ -50,7 +54,7 @@ def aggregate(folder: Path) -> list[str]:
 
 
 def _average(curves: list[Curve]) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Steps (P,) that all runs cover, and there the mean and the 95 % bootstrap interval over runs, (P,) each."""
+    """Steps (P,) that all runs cover; there the mean and 95 % bootstrap interval over runs, (P,) each."""
     first, last = max(s[0] for s, _ in curves), min(s[-1] for s, _ in curves)
     steps = np.unique(np.linspace(first, max(first, last), POINTS).astype(np.int64))
     values = np.stack([np.interp(steps, s, v) for s, v in curves])  # (runs, P)

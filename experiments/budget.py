@@ -1,4 +1,4 @@
-"""What a run may use and what it has used: environment steps, FLOPs, seconds, parameters, state bytes, memory."""
+"""What a run may use and what it has used: steps, FLOPs, seconds, parameters, bytes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """Read `steps=1e6`, `flops=2e12`, `seconds=600`, or a bare number of steps; ValueError says what is wrong."""
+        """Read `steps=1e6`, `flops=2e12`, `seconds=600`, or a bare number of steps; ValueError otherwise."""
         kind, _, number = text.rpartition("=")
         kind = kind.strip() or "steps"
         if kind not in KINDS:
-            raise ValueError(f"unknown budget {text!r}: write one of {', '.join(f'{k}=NUMBER' for k in KINDS)}.")
+            raise ValueError(
+                f"unknown budget {text!r}: write one of {', '.join(f'{k}=NUMBER' for k in KINDS)}."
+            )
         try:
             amount = float(number)
         except ValueError:
@@ -36,11 +38,15 @@ class Budget:
 
     def __str__(self) -> str:
         """Write the budget so that `parse` reads it back; whole numbers without an exponent."""
-        number = f"{self.amount:.0f}" if self.amount == int(self.amount) and self.amount < 1e16 else repr(self.amount)
+        number = (
+            f"{self.amount:.0f}"
+            if self.amount == int(self.amount) and self.amount < 1e16
+            else repr(self.amount)
+        )
         return f"{self.kind}={number}"
 
     def steps(self, flops_per_step: float, multiple: int) -> int | None:
-        """Whole multiples of `multiple` environment steps that the budget pays for; None if only the clock decides.
+        """Environment steps that the budget pays for, a multiple of `multiple`; None if the clock decides.
 
         Always rounds down, so that no run uses more than it was given. ValueError if not even one fits.
         """
@@ -50,8 +56,8 @@ class Budget:
         if steps < multiple:
             least = multiple if self.kind == "steps" else multiple * flops_per_step
             raise ValueError(
-                f"the budget {self} is less than one iteration of this agent: give at least {self.kind}={least:.4g}, "
-                "or lower --num-envs or the rollout length."
+                f"the budget {self} is less than one iteration of this agent: give at least "
+                f"{self.kind}={least:.4g}, or lower --num-envs or the rollout length."
             )
         return steps - steps % multiple
 

@@ -1,7 +1,8 @@
-"""The one callback of a run: episodes, budget, evaluation, checkpoints and progress, for our algorithms and SB3's alike.
+"""The one callback of a run, for our algorithms and SB3's alike: episodes, budget, evaluation, checkpoints.
 
-Everything that touches a file or may end the run happens at an iteration boundary, where the previous update is
-done and logged; so a checkpoint is a complete state, and a run that continues from it repeats the same floats.
+Everything that touches a file or may end the run happens at an iteration boundary, where the previous
+update is done and logged; so a checkpoint is a complete state, and a run that continues from it repeats the
+same floats.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from experiments.logs import Monitor, RunLogger
 SAVE_SECONDS = 30.0
 """`last.safetensors` is never older than this, give or take an iteration."""
 CHECKS = 50
-"""How often in a run the training episodes are asked whether they are the best so far, and the memory is pictured."""
+"""How often in a run the training episodes may set a new best, and the memory is pictured."""
 EVAL_SEED = 1_000_003
 """Added to the seed of the run, so that evaluations see other episodes than the training."""
 
 
 class Stop(Exception):
-    """Raised at an iteration boundary to end training; `signum` is the signal that asked for it, 0 for the clock."""
+    """Raised at an iteration boundary to end training; `signum` is the signal that asked, 0 the clock."""
 
     def __init__(self, signum: int = 0) -> None:
         super().__init__(signum)
@@ -58,7 +59,7 @@ class RunCallback(BaseCallback):
         self._saved = time.monotonic()
         self._progress = Progress(steps, bar, config)
 
-    # What BaseCallback is asked for -----------------------------------------------------------------------------
+    # What BaseCallback is asked for ---------------------------------------------------------------
 
     def _on_training_start(self) -> None:
         self._progress.start(self.num_timesteps)
@@ -95,7 +96,7 @@ class RunCallback(BaseCallback):
             if picture is not None:
                 self.log.image("memory/image", np.asarray(picture))
 
-    # What happens between two iterations ------------------------------------------------------------------------
+    # What happens between two iterations ----------------------------------------------------------
 
     def at_boundary(self) -> None:
         """Evaluate, keep the best, save what is due and report; the counters end up in the checkpoint."""
@@ -107,8 +108,8 @@ class RunCallback(BaseCallback):
             self.best = score
             self.save("best")
         if self._is_due("save", step, self.config.save_every):
-            self.save(f"step-{step:012d}")
             self.save("last")
+            self.save(f"step-{step:012d}")
         elif time.monotonic() - self._saved > SAVE_SECONDS:
             self.save("last")
         self._progress.report(step, self.clock, self.recent)
@@ -116,7 +117,9 @@ class RunCallback(BaseCallback):
     def save(self, name: str) -> None:
         """Write `name`.safetensors into the run folder; CheckpointError if it cannot be written."""
         tensors, meta = self.model.snapshot()  # type: ignore[attr-defined]
-        checkpoint.save(self.folder / f"{name}.safetensors", tensors, {"algorithm": meta, "run": self._state()})
+        checkpoint.save(
+            self.folder / f"{name}.safetensors", tensors, {"algorithm": meta, "run": self._state()}
+        )
         if name == "last":
             self._saved = time.monotonic()
 
@@ -158,7 +161,7 @@ class RunCallback(BaseCallback):
         return max((self.steps or 5_000_000) // CHECKS, 1)
 
     def _training_score(self) -> float | None:
-        """Mean success of the last 100 training episodes, or their mean return where success means nothing."""
+        """Mean success of the last 100 training episodes, or mean return where success is not defined."""
         if not self.recent:
             return None
         returns, successes = np.array(self.recent).T
@@ -171,7 +174,10 @@ class RunCallback(BaseCallback):
             episodes = evaluate(self.model, world, self.config.eval_episodes, self.config.seed + EVAL_SEED)
         finally:
             world.close()
-        self.last_eval = {"eval/mean_reward": episodes.mean_return, "eval/mean_ep_length": episodes.mean_length}
+        self.last_eval = {
+            "eval/mean_reward": episodes.mean_return,
+            "eval/mean_ep_length": episodes.mean_length,
+        }
         if not np.isnan(episodes.mean_success):
             self.last_eval["eval/success_rate"] = episodes.mean_success
         for name, value in self.last_eval.items():
@@ -194,7 +200,12 @@ class Progress:
         self._first = (step, time.monotonic())
         if self._bar:
             self._tqdm = tqdm(
-                total=self._steps, initial=step, desc=self._title, unit="step", unit_scale=True, dynamic_ncols=True
+                total=self._steps,
+                initial=step,
+                desc=self._title,
+                unit="step",
+                unit_scale=True,
+                dynamic_ncols=True,
             )
 
     def report(self, step: int, clock: Clock, recent: deque[tuple[float, float]]) -> None:
@@ -218,7 +229,9 @@ class Progress:
             return f"{human(step)} steps  {human(fps)} fps  {score}"
         left = (self._steps - step) / max(fps, 1e-9)
         share = f"{100 * step / self._steps:.0f}%"
-        return f"{human(step)}/{human(self._steps)} steps  {share}  {human(fps)} fps  {score}  {left:.0f} s left"
+        return (
+            f"{human(step)}/{human(self._steps)} steps  {share}  {human(fps)} fps  {score}  {left:.0f} s left"
+        )
 
     def close(self) -> None:
         """End the bar."""

@@ -1,51 +1,38 @@
-"""What train.py and evaluate.py share: flags from dataclasses (tyro), --hp.NAME, --config, --list, and errors.
+"""What train.py and evaluate.py share: flags from dataclasses, --hp.NAME, --config, --list, errors.
 
-Precedence: flag > file > defaults. Imports nothing of `agents` or `envs` before `check_packages` has run.
+Precedence: flag > file > defaults.
 """
 
 from __future__ import annotations
 
-import difflib
-import importlib.util
 import json
 import os
 import sys
 import tomllib
 import traceback
 from collections.abc import Callable, Iterable
-from dataclasses import MISSING, fields, replace
+from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
-if TYPE_CHECKING:
-    from experiments.config import RunConfig
+import agents
+import envs
+from envs.suites import SUITES
+from experiments import config as configs
+from experiments.config import RunConfig
+from experiments.run import EXPECTED
 
-ROOT = Path(__file__).resolve().parent.parent
 SWEPT = ("agent", "env", "seed", "scale", "hp", "env_kwargs")
 """Settings of a run that the command line gives as lists, or pieces by itself."""
 
 T = TypeVar("T")
 
 
-def check_packages() -> None:
-    """Exit with a message if `agents` or `envs` would come from elsewhere: both names exist on PyPI, too."""
-    for name in ("agents", "envs"):
-        spec = importlib.util.find_spec(name)
-        origin = Path(spec.origin).resolve() if spec and spec.origin else None
-        if origin != ROOT / name / "__init__.py":
-            sys.exit(
-                f"error: the package {name!r} that Python finds is {origin}, not {ROOT / name}. Run train.py and "
-                f"evaluate.py from {ROOT} in an environment of their own: pip uninstall {name}."
-            )
-
-
 def guard(main: Callable[[list[str]], int]) -> int:
-    """Call `main` on the command line; expected errors become one line and exit code 1, Ctrl-C becomes 130."""
-    from experiments.run import EXPECTED
-
+    """Call `main` on the command line; expected errors become one line and code 1, Ctrl-C 130."""
     try:
         return main(sys.argv[1:])
     except EXPECTED as error:
@@ -60,20 +47,17 @@ def guard(main: Callable[[list[str]], int]) -> int:
         return 141
 
 
-def parse(kind: type[T], argv: list[str], lists: dict[str, Any]) -> tuple[T, dict[str, Any]]:
-    """Read the command line: (an instance of `kind`, hyperparameters). Handles --list, --version and --config.
-
-    `lists` maps what --list takes to something iterable, or to a function that returns it.
-    """
+def parse(kind: type[T], argv: list[str]) -> tuple[T, dict[str, Any]]:
+    """Read the command line: (an instance of `kind`, hyperparameters); --list and --version end here."""
     argv, hp = take_hp(argv)
     if "--version" in argv:
         print(f"palimpsest {metadata.version('palimpsest')}")
         sys.exit(0)
     if "--list" in argv:
-        show_list(argv[argv.index("--list") + 1 :], lists)
+        show_list(argv[argv.index("--list") + 1 :])
         sys.exit(0)
     flags = [{"--stochastic": "--no-deterministic"}.get(a, a) for a in argv]
-    epilog = "Also: --hp.NAME VALUE (hyperparameters), --list agents|envs|suites, --version. Underscores work in flags, too."
+    epilog = "Also: --hp.NAME VALUE (hyperparameters), --list agents|envs|suites, --version."
     args = tyro.cli(kind, args=flags, description=f"{kind.__doc__}\n\n{epilog}")
     path = getattr(args, "config", None)
     if path is not None:
@@ -111,28 +95,24 @@ def single(hp: dict[str, Any]) -> dict[str, Any]:
     """Hyperparameters with one value each, for training. ValueError where several were given."""
     for name, value in hp.items():
         if isinstance(value, list) and len(value) != 1:
-            raise ValueError(f"--hp.{name} takes one value in training, got {' '.join(value)}; use --name for variants.")
+            raise ValueError(
+                f"--hp.{name} takes one value in training, got {' '.join(value)}; use --name for variants."
+            )
     return {name: value[0] if isinstance(value, list) else value for name, value in hp.items()}
 
 
 def split_hp(names: Iterable[str], hp: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Give each agent the hyperparameters that it has. ValueError for one that none of them has."""
-    import agents
-    from experiments.config import names as fields_of
-
-    known = {name: fields_of(agents.get(name).config) for name in names}
-    every = sorted(set().union(*known.values()))
+    has = {name: configs.names(agents.get(name).config) for name in names}
+    every = sorted(set().union(*has.values()))
     for key in hp:
-        if key not in every:
-            close = difflib.get_close_matches(key, every, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"no agent of {', '.join(known)} has a hyperparameter {key!r}.{hint} Choices: {', '.join(every)}.")
+        configs.known(key, every, f"hyperparameter of {', '.join(has)}:")
     values = single(hp)
-    return {name: {k: v for k, v in values.items() if k in has} for name, has in known.items()}
+    return {name: {k: v for k, v in values.items() if k in mine} for name, mine in has.items()}
 
 
 def read_file(kind: type[T], path: Path) -> tuple[T, dict[str, Any]]:
-    """Read defaults for `kind` and hyperparameters from TOML, or from a run's config.json. ValueError if wrong."""
+    """Read (defaults for `kind`, hyperparameters) from TOML or a run's config.json; ValueError if wrong."""
     try:
         text = path.read_text()
         data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
@@ -142,26 +122,21 @@ def read_file(kind: type[T], path: Path) -> tuple[T, dict[str, Any]]:
     names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
     values = {}
     for key, value in data.items():
-        name = key.replace("-", "_")
-        if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"{path}: unknown key {key!r}.{hint} Choices: {', '.join(names)}, hp.")
+        name = configs.known(key.replace("-", "_"), [*names, "hp"], f"key in {path}:")
         if isinstance(value, dict):
             value = tuple(f"{k}={v}" for k, v in value.items())
         values[name] = value
-    return replace(_defaults(kind), **_tuples(kind, values)), hp
-
-
-def _defaults(kind: type[T]) -> Any:
-    required = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]  # type: ignore[arg-type]
-    return kind(**dict.fromkeys(required, ()))
+    return kind(**_tuples(kind, values)), hp
 
 
 def _tuples(kind: type, values: dict[str, Any]) -> dict[str, Any]:
     """Let a file write `seed = 0` for `seed = [0]`, and nothing (null) for an empty list."""
     lists = {f.name for f in fields(kind) if "tuple[" in str(f.type)}
-    many = {k: tuple(v) if isinstance(v, list | tuple) else () if v is None else (v,) for k, v in values.items() if k in lists}
+    many = {
+        k: tuple(v) if isinstance(v, list | tuple) else () if v is None else (v,)
+        for k, v in values.items()
+        if k in lists
+    }
     plain = {k: str(v) if k == "budget" else v for k, v in values.items()}
     return plain | many
 
@@ -180,41 +155,39 @@ def pairs(texts: Iterable[str]) -> dict[str, Any]:
     return values
 
 
-def suites() -> Any:
-    """Return the suites by name."""
-    from envs.suites import SUITES
-
-    return SUITES
-
-
-def suite(name: str) -> tuple[str, ...]:
-    """Return the ids of a suite; ValueError with the closest match if there is none of that name."""
-    from experiments.config import known
-
-    table = suites()
-    return tuple(table[known(name, table, "suite", "`python train.py --list suites` shows them.")].env_ids)
+def env_ids(ids: tuple[str, ...], suite: str) -> tuple[str, ...]:
+    """Return the ids named on the command line, and those of a suite; ValueError if there is none."""
+    if not suite:
+        return ids
+    then = "`python train.py --list suites` shows them."
+    return (*ids, *SUITES[configs.known(suite, SUITES, "suite", then)].env_ids)
 
 
-def show_list(words: list[str], lists: dict[str, Any]) -> None:
+def episodes(suite: str) -> int:
+    """Return how many episodes a suite asks for, or the usual number."""
+    return SUITES[suite].episodes if suite else 128
+
+
+def show_list(words: list[str]) -> None:
     """Print what --list was asked for. ValueError for anything else."""
-    if len(words) != 1 or words[0] not in lists:
-        raise ValueError(f"--list takes one of: {', '.join(lists)}.")
-    items = lists[words[0]]
-    for item in items() if callable(items) else items:
-        about = ""
-        if words[0] == "agents":
-            about = f"  {' '.join((items[item].config.__doc__ or '').split())}"
-        if words[0] == "suites":
-            about = f"  {', '.join(suite(item))}"
-        print(f"{item:<16}{about}".rstrip())
-    if words[0] == "envs":
-        print("Also MiniGrid-* and BabyAI-*, every other id that gymnasium knows, and other numbers in the ids above.")
+    if words == ["agents"]:
+        for name, agent in agents.AGENTS.items():
+            print(f"{name:<16}{' '.join((agent.config.__doc__ or '').split())}")
+    elif words == ["suites"]:
+        for name, suite in SUITES.items():
+            print(f"{name:<16}{suite.about}\n{'':<16}{', '.join(suite.env_ids)}")
+    elif words == ["envs"]:
+        print(*envs.ids(), sep="\n")
+        print("and other numbers in these, MiniGrid-*, BabyAI-*, and every other id that gymnasium knows.")
+    else:
+        raise ValueError("--list takes one of: agents, envs, suites.")
 
 
 def describe(config: RunConfig) -> str:
     """Say what will be run, and where, before it is."""
     hp = " ".join(f"{k}={v}" for k, v in config.hp.items())
-    return f"{config.folder}\n  {config.agent} on {config.env}, seed {config.seed}, budget {config.budget}\n  {hp}"
+    what = f"{config.agent} on {config.env}, seed {config.seed}, budget {config.budget}"
+    return f"{config.folder}\n  {what}\n  {hp}"
 
 
 def cores() -> int:

@@ -1,4 +1,4 @@
-"""From run folders to the rows of a table: load what was trained, play it on other worlds, put seeds together."""
+"""From run folders to the rows of a table: load what was trained, play it, put seeds together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 
 import agents
 import envs
-from agents import MemoryPPO, checkpoint
+from agents import checkpoint
+from agents.ppo import MemoryPPO
 from experiments import config as configs
 from experiments.budget import bill
 from experiments.evaluation import Episodes, Random, batch_size, evaluate
@@ -46,9 +47,13 @@ class Entry(NamedTuple):
 
 def find_runs(paths: list[Path]) -> list[Path]:
     """Return the run folders under the given ones, sorted. ValueError if there are none."""
-    found = {config.parent for path in paths for config in (path.glob("**/config.json") if path.is_dir() else ())}
+    found = {
+        config.parent for path in paths for config in (path.glob("**/config.json") if path.is_dir() else ())
+    }
     if not found:
-        raise ValueError(f"no run under {', '.join(map(str, paths))}: name folders that train.py has written.")
+        raise ValueError(
+            f"no run under {', '.join(map(str, paths))}: name folders that train.py has written."
+        )
     return sorted(found)
 
 
@@ -63,32 +68,40 @@ def checkpoint_path(folder: Path, name: str) -> Path:
 
 
 def load(folder: Path, world: envs.World, name: str = "last", hp: dict[str, Any] | None = None) -> Any:
-    """Load a trained agent to act in `world`; `hp` may change `dim`, which needs no training. ValueError otherwise."""
+    """Load a trained agent to act in `world`; `hp` may change `dim` and nothing else (ValueError)."""
     config = configs.of(folder)
     agent = agents.get(config.agent)
     algorithm = agent.build(agent.config(**config.hp), world, config.seed, "cpu")
     tensors, meta = checkpoint.load(checkpoint_path(folder, name))
     if isinstance(algorithm, MemoryPPO):
-        policy = {key.removeprefix("policy."): part for key, part in tensors.items() if key.startswith("policy.")}
+        policy = {
+            key.removeprefix("policy."): part for key, part in tensors.items() if key.startswith("policy.")
+        }
         algorithm.policy.load_state_dict(policy)
     else:
         algorithm.load_parameters(tensors, meta["algorithm"])
     changed = configs.typed(agent.config, hp or {})
     for key, value in changed.items():
         if key != "dim":
-            raise ValueError(f"--hp.{key} cannot change after training; only dim can: it has no trained parameters.")
+            raise ValueError(
+                f"--hp.{key} cannot change after training; only dim can: it has no trained parameters."
+            )
         algorithm.resize(value)
     return algorithm
 
 
-def play(folder: Path, env_id: str, settings: Settings, hp: dict[str, Any], frames: list[Any] | None = None) -> Entry:
+def play(
+    folder: Path, env_id: str, settings: Settings, hp: dict[str, Any], frames: list[Any] | None = None
+) -> Entry:
     """Evaluate one run on one environment."""
     config = configs.of(folder)
     kwargs = config.env_kwargs if env_id == config.env else {}
     world = envs.make(env_id, batch_size(settings.episodes), **kwargs)
     try:
         algorithm = load(folder, world, settings.checkpoint, hp)
-        episodes = evaluate(algorithm, world, settings.episodes, settings.seed, settings.deterministic, frames)
+        episodes = evaluate(
+            algorithm, world, settings.episodes, settings.seed, settings.deterministic, frames
+        )
         cost = bill(algorithm)
     finally:
         world.close()
@@ -115,12 +128,14 @@ def chance(env_id: str, settings: Settings) -> Row:
     finally:
         world.close()
     row: Row = {"agent": "random", "trained_on": "", "env": env_id, "seed": settings.seed, "run": ""}
-    row |= dict.fromkeys(("trained_parameters", "state_bytes", "flops_per_step", "steps", "flops", "seconds"), 0)
+    row |= dict.fromkeys(
+        ("trained_parameters", "state_bytes", "flops_per_step", "steps", "flops", "seconds"), 0
+    )
     return rows([Entry(row, episodes)])[0]
 
 
 def rows(entries: list[Entry]) -> list[Row]:
-    """Put the seeds of each agent and environment together: mean, IQM and 95 % bootstrap interval over seeds."""
+    """Put the seeds of each agent and environment together: mean, IQM and 95 % bootstrap interval."""
     groups: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
     for entry in entries:
         groups[entry.row["trained_on"], entry.row["env"], entry.row["agent"]].append(entry)

@@ -29,7 +29,7 @@ class RunConfig:
     budget: str = ""
     """`steps=N`, `flops=N` or `seconds=N`; empty for the environment's own."""
     scale: float | None = None
-    """Trained parameters as a multiple of the default superposed agent's; None leaves the agent's width alone."""
+    """Trained parameters as a multiple of the default superposed agent's; None leaves the width alone."""
     hp: dict[str, Any] = field(default_factory=dict)
     """Hyperparameters that differ from the agent's defaults; all of them once resolved."""
     env_kwargs: dict[str, Any] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class RunConfig:
     save_every: int = 0
     """Environment steps between numbered checkpoints; 0 keeps only the best and the last."""
     eval_every: int = 0
-    """Environment steps between evaluations; 0 for none, the best checkpoint then follows the training episodes."""
+    """Environment steps between evaluations; 0 for none: training episodes then decide what is best."""
     eval_episodes: int = 100
     """Episodes of each of these evaluations."""
 
@@ -68,7 +68,7 @@ RESUMABLE = frozenset(
 
 
 def resolve(config: RunConfig) -> RunConfig:
-    """Fill in the budget and every hyperparameter: agent's defaults < environment's settings < `hp`, then the scale.
+    """Fill in budget and hyperparameters: agent's defaults < environment's settings < `hp`, then scale.
 
     Resolving twice changes nothing. ValueError for unknown names, each with the closest match.
     """
@@ -91,8 +91,18 @@ def hyperparameters(config: RunConfig) -> Any:
         world.close()
 
 
+def kind(agent: str) -> type[Any]:
+    """Return the config dataclass of an agent; ValueError if there is none of that name."""
+    return agents.get(agent).config
+
+
+def check_env(env_id: str, kwargs: dict[str, Any]) -> None:
+    """Make an environment and close it: an unknown id or argument fails before anything is written."""
+    envs.make(env_id, 1, **kwargs).close()
+
+
 def known(name: str, choices: Iterable[str], kind: str, then: str = "") -> str:
-    """Return `name` if it is a choice; otherwise ValueError with the closest match, the choices and what to do."""
+    """Return `name` if it is a choice; otherwise ValueError with the closest match and the choices."""
     choices = list(choices)
     if name in choices:
         return name
@@ -107,7 +117,7 @@ def names(kind: type) -> list[str]:
 
 
 def typed(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Check hyperparameters against a config dataclass, reading strings as the field's type. ValueError if wrong."""
+    """Check hyperparameters against a dataclass, reading strings as the field's type; or ValueError."""
     hints = typing.get_type_hints(kind)
     checked = {}
     for key, value in values.items():
@@ -116,7 +126,9 @@ def typed(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
             checked[key] = convert(hints[key], value)
         except ValueError:
             expected = getattr(hints[key], "__name__", str(hints[key]))
-            raise ValueError(f"hyperparameter {key!r} of {kind.__name__} must be {expected}, got {value!r}.") from None
+            raise ValueError(
+                f"hyperparameter {key!r} of {kind.__name__} must be {expected}, got {value!r}."
+            ) from None
     return checked
 
 
@@ -164,11 +176,13 @@ def read(path: Path) -> RunConfig:
     try:
         return RunConfig(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError) as error:
-        raise ValueError(f"{path} does not describe a run ({error}): name a folder that train.py has written.") from error
+        raise ValueError(
+            f"{path} does not describe a run ({error}): name a folder that train.py has written."
+        ) from error
 
 
 def of(folder: Path) -> RunConfig:
-    """Return the config of a run folder, wherever its LOGDIR stands now. ValueError if it is none or was renamed."""
+    """Return the config of a run folder, wherever its LOGDIR stands now; ValueError if renamed."""
     config = replace(read(folder / "config.json"), logdir=str(folder.absolute().parents[2]))
     if config.folder != folder.absolute():
         raise ValueError(f"{folder} was renamed: the run in it is called {config.folder}.")

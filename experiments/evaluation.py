@@ -68,7 +68,12 @@ def batch_size(episodes: int, most: int = 64) -> int:
 
 
 def evaluate(
-    policy: Policy, world: World, episodes: int, seed: int, deterministic: bool = True, frames: list[Any] | None = None
+    policy: Policy,
+    world: World,
+    episodes: int,
+    seed: int,
+    deterministic: bool = True,
+    frames: list[Any] | None = None,
 ) -> Episodes:
     """Play at least `episodes` episodes, the same number in every environment of `world`.
 

@@ -35,7 +35,7 @@ class Outcome(NamedTuple):
 
 
 class Worker:
-    """One process: `python -m experiments.run`, the job on its standard input, everything it says in log.txt."""
+    """One process: `python -m experiments.run`, the job on its standard input, its words in log.txt."""
 
     def __init__(self, config: RunConfig, resume: bool, force: bool) -> None:
         self.config, self.path = config, config.folder / "log.txt"
@@ -45,8 +45,8 @@ class Worker:
             "OMP_NUM_THREADS": str(config.num_threads),
         }
         with open(self.path, "ab" if resume else "wb") as log:
-            # -P: a folder called `agents` where the user stands must not shadow ours. A session of its own: Ctrl-C
-            # reaches this process alone, which passes it on once.
+            # -P: a folder called `agents` where the user stands must not shadow ours.
+            # A session of its own: Ctrl-C reaches this process alone, which passes it on once.
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "experiments.run"],
                 stdin=subprocess.PIPE,
@@ -69,12 +69,17 @@ class Worker:
 
 
 def run_jobs(
-    configs: list[RunConfig], workers: int, *, resume: bool = False, force: bool = False, progress: bool = False
+    configs: list[RunConfig],
+    workers: int,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    progress: bool = False,
 ) -> list[Outcome]:
     """Run every job, `workers` at a time; returns all outcomes, in the order of the jobs.
 
-    Every run folder is checked before the first job starts, RunError names the first that is in the way. Ctrl-C and
-    SIGTERM are passed on to the workers, which save and stop; jobs that had not begun are left out.
+    Every run folder is checked before the first job starts: RunError names the first that is in the way.
+    Ctrl-C and SIGTERM are passed on to the workers, which save and stop; jobs not yet begun are left out.
     """
     for config in configs:
         run.prepare(resolve(config), resume, force)
@@ -121,7 +126,10 @@ class _Display:
     def __init__(self, configs: list[RunConfig], live: bool) -> None:
         self._bars: dict[Path, tqdm[Any]] = {}
         if live:
-            bars = (tqdm(total=0, position=i, bar_format="{desc}", dynamic_ncols=True) for i in range(len(configs)))
+            bars = (
+                tqdm(total=0, position=i, bar_format="{desc}", dynamic_ncols=True)
+                for i in range(len(configs))
+            )
             self._bars = {config.folder: bar for config, bar in zip(configs, bars, strict=True)}
             for config in configs:
                 self.show(config, "waiting")
@@ -154,10 +162,13 @@ def failures(outcomes: list[Outcome]) -> str:
     failed = [o for o in outcomes if o.exit_code]
     if not failed:
         return ""
-    rows = [f"  {title(o.config)}: exit {o.exit_code}, {o.message}\n    log: {o.config.folder / 'log.txt'}" for o in failed]
+    rows = [
+        f"  {title(o.config)}: exit {o.exit_code}, {o.message}\n    log: {o.config.folder / 'log.txt'}"
+        for o in failed
+    ]
     return "\n".join([f"{len(failed)} of {len(outcomes)} jobs did not finish:", *rows])
 
 
 def exit_code(outcomes: list[Outcome]) -> int:
-    """0 if all finished, otherwise the largest code of a job (130 and 143 for interrupted ones), 1 for a crash."""
+    """0 if all finished, otherwise the largest code of a job (130, 143: interrupted); 1 for a crash."""
     return max((o.exit_code if o.exit_code >= 0 else 1 for o in outcomes), default=0)

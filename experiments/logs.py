@@ -1,4 +1,4 @@
-"""What a run writes while it trains: TensorBoard events and monitor.csv, both cut back exactly when it is resumed."""
+"""What a run writes while it trains: TensorBoard events and monitor.csv, both cut back on resume."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOT_TEXT = ("stdout", "log", "json", "csv")
 
 
 class TensorBoard(TensorBoardOutputFormat):
-    """SB3's TensorBoard writer, able to continue: events at `purge_step` or later, written before a crash, vanish."""
+    """SB3's TensorBoard writer, able to continue: earlier events at `purge_step` or later vanish."""
 
     def __init__(self, folder: str, purge_step: int | None = None) -> None:
         self.writer = SummaryWriter(log_dir=folder, purge_step=purge_step)
@@ -31,11 +31,13 @@ class RunLogger(Logger):
 
     def dump(self, step: int = 0) -> None:
         """Write what was recorded since the last dump."""
-        self.latest |= {k: float(v) for k, v in self.name_to_value.items() if np.isscalar(v) and not isinstance(v, str)}
+        self.latest |= {
+            k: float(v) for k, v in self.name_to_value.items() if np.isscalar(v) and not isinstance(v, str)
+        }
         super().dump(step)
 
     def pending(self) -> dict[str, list[float]]:
-        """What was recorded and not yet written, as JSON: SB3's algorithms write `train/*` one iteration late."""
+        """What was recorded and not yet written, as JSON: SB3 writes `train/*` one iteration late."""
         return {
             name: [float(value), self.name_to_count[name]]
             for name, value in self.name_to_value.items()
@@ -50,7 +52,11 @@ class RunLogger(Logger):
 
     def describe(self, config: dict[str, Any]) -> None:
         """Write the hyperparameters, as a text table and for TensorBoard's HPARAMS page."""
-        flat = {k: v for k, v in config.items() if k not in ("hp", "env_kwargs")} | config["hp"] | config["env_kwargs"]
+        flat = (
+            {k: v for k, v in config.items() if k not in ("hp", "env_kwargs")}
+            | config["hp"]
+            | config["env_kwargs"]
+        )
         rows = "\n".join(f"| {k} | {v} |" for k, v in flat.items())
         self.record("config", f"| name | value |\n|---|---|\n{rows}", exclude=NOT_TEXT)
         plain = {k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in flat.items()}
@@ -62,12 +68,14 @@ class RunLogger(Logger):
         """Record an (H, W) array, scaled to its own range, or an (H, W, 3) uint8 picture."""
         if picture.ndim == 2:
             low, high = float(picture.min()), float(picture.max())
-            picture = np.repeat((((picture - low) / (high - low or 1.0)) * 255).astype(np.uint8)[..., None], 3, axis=2)
+            picture = np.repeat(
+                (((picture - low) / (high - low or 1.0)) * 255).astype(np.uint8)[..., None], 3, axis=2
+            )
         self.record(name, Image(picture, "HWC"), exclude=NOT_TEXT)
 
 
 class Monitor:
-    """monitor.csv in the format of SB3's Monitor: a line of JSON, then a row per episode (return, length, seconds)."""
+    """monitor.csv as SB3's Monitor writes it: a line of JSON, then return, length, seconds per episode."""
 
     def __init__(self, path: Path, env_id: str, started: float, size: int | None = None) -> None:
         """Begin a file, or continue one by cutting it back to `size` bytes."""

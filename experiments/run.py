@@ -1,4 +1,4 @@
-"""`train(config) -> Result`: one agent on one environment with one seed, in a run folder that explains itself.
+"""`train(config) -> Result`: one agent, one environment, one seed, a run folder that explains itself.
 
     config.json         every setting, resolved; `train.py --config` takes it
     provenance.json     command, versions, git commit and machine of each start
@@ -40,7 +40,16 @@ from experiments.logs import Monitor, RunLogger
 
 UNBOUNDED = 1 << 60
 """Environment steps that no run reaches: what `learn` is asked for when the clock decides."""
-PACKAGES = ("torch", "numpy", "numba", "gymnasium", "minigrid", "stable-baselines3", "safetensors", "tensorboard")
+PACKAGES = (
+    "torch",
+    "numpy",
+    "numba",
+    "gymnasium",
+    "minigrid",
+    "stable-baselines3",
+    "safetensors",
+    "tensorboard",
+)
 
 
 class RunError(RuntimeError):
@@ -104,8 +113,8 @@ def train(config: RunConfig, *, resume: bool = False, force: bool = False, progr
             return _run(config, world, saved, progress)
         except OSError as error:
             raise RunError(
-                f"cannot write into {folder}: {error.strerror or error}. Finished checkpoints are intact; when that is "
-                f"mended, continue with: python train.py --resume {folder}"
+                f"cannot write into {folder}: {error.strerror or error}. Finished checkpoints are intact; "
+                f"when that is mended, continue with: python train.py --resume {folder}"
             ) from error
         finally:
             world.close()
@@ -130,7 +139,10 @@ def _run(config: RunConfig, world: Any, saved: Any, progress: bool) -> Result:
         algorithm.restore(saved[0], saved[1]["algorithm"])
         callback.restore(state)
         if not getattr(algorithm, "exact_resume", True):
-            print(f"{config.agent}: new episodes and random streams; this resume is not bit for bit.", flush=True)
+            print(
+                f"{config.agent}: new episodes and random streams; this resume is not bit for bit.",
+                flush=True,
+            )
     else:
         logger.describe(asdict(config))
     try:
@@ -161,8 +173,8 @@ def _learn(algorithm: Any, callback: RunCallback, steps: int | None, config: Run
         except Stop as stop:
             if stop.signum:
                 print(
-                    f"Stopped by {signal.Signals(stop.signum).name} at {callback.boundary} steps, everything saved. "
-                    f"Continue with: python train.py --resume {config.folder}",
+                    f"Stopped by {signal.Signals(stop.signum).name} at {callback.boundary} steps, "
+                    f"everything saved. Continue with: python train.py --resume {config.folder}",
                     flush=True,
                 )
                 return {"status": "stopped", "signum": stop.signum}
@@ -181,7 +193,9 @@ def _signals(callback: RunCallback) -> Iterator[None]:
         if callback.signum:
             raise KeyboardInterrupt
         callback.signum = signum
-        print("\nFinishing this iteration, then saving; once more to give it up.", file=sys.stderr, flush=True)
+        print(
+            "\nFinishing this iteration, then saving; once more to give it up.", file=sys.stderr, flush=True
+        )
 
     previous: dict[int, Any] = {}
     with contextlib.suppress(ValueError):  # not in the main thread: the caller handles signals
@@ -193,10 +207,12 @@ def _signals(callback: RunCallback) -> Iterator[None]:
             signal.signal(signum, handler)
 
 
-def prepare(config: RunConfig, resume: bool, force: bool) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+def prepare(
+    config: RunConfig, resume: bool, force: bool
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
     """Check the run folder, and return the checkpoint to continue from; None to begin.
 
-    RunError if the folder holds a run that neither `resume` nor `force` was said of, or another run than this one.
+    RunError if the folder holds a run and neither `resume` nor `force` was said, or another run.
     """
     folder = config.folder
     again = f"python train.py --resume {folder}"
@@ -214,8 +230,8 @@ def prepare(config: RunConfig, resume: bool, force: bool) -> tuple[dict[str, tor
     other = [k for k, v in asdict(config).items() if k not in configs.RESUMABLE and before[k] != _plain(v)]
     if other:
         raise RunError(
-            f"{folder} was trained with another {', '.join(other)}; it goes on only as it began. Continue it as it "
-            f"is: {again}; or begin anew beside it: add --name LABEL."
+            f"{folder} was trained with another {', '.join(other)}; it goes on only as it began. "
+            f"Continue it as it is: {again}; or begin anew beside it: add --name LABEL."
         )
     last = folder / "last.safetensors"
     return checkpoint.load(last) if last.exists() else None  # None: it ended before its first checkpoint
@@ -225,7 +241,9 @@ def done(config: RunConfig) -> bool:
     """Whether the run folder holds this very run, finished with this budget."""
     result = result_of(config.folder)
     return bool(
-        result and result["status"] == "finished" and configs.read(config.folder / "config.json").budget == config.budget
+        result
+        and result["status"] == "finished"
+        and configs.read(config.folder / "config.json").budget == config.budget
     )
 
 
@@ -249,7 +267,9 @@ def lock(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise RunError(f"another process is training in {folder}; give this run a --name of its own.") from None
+            raise RunError(
+                f"another process is training in {folder}; give this run a --name of its own."
+            ) from None
         yield
 
 
@@ -296,10 +316,19 @@ def _provenance(folder: Path) -> None:
 
 
 def _git() -> str | None:
-    """Return the commit of this program, with "+changes" where the tree differs from it; None outside of git."""
+    """Return the commit of this program, "+changes" where the tree differs; None outside of git."""
     root = Path(__file__).resolve().parent.parent
     try:
-        command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--match=", "--dirty=+changes"]
+        command = [
+            "git",
+            "-C",
+            str(root),
+            "describe",
+            "--always",
+            "--abbrev=40",
+            "--match=",
+            "--dirty=+changes",
+        ]
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
@@ -307,10 +336,11 @@ def _git() -> str | None:
 
 def summary(result: Result) -> str:
     """Say in one line how a run ended."""
+    name = "success" if "rollout/success_rate" in result.scores else "return"
     score = result.scores.get("rollout/success_rate", result.scores.get("rollout/ep_rew_mean", float("nan")))
     return (
         f"{result.status}: {human(result.steps)} steps, {human(result.flops)}FLOP, {result.seconds:.1f} s, "
-        f"{'success' if 'rollout/success_rate' in result.scores else 'return'} {score:.3f} (last 100 training episodes)"
+        f"{name} {score:.3f} (last 100 training episodes)"
     )
 
 

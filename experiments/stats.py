@@ -1,4 +1,4 @@
-"""Statistics over few runs, after Agarwal et al. 2021 (arXiv 2108.13264), under the names that rliable gave them.
+"""Statistics over few runs, after Agarwal et al. 2021 (arXiv 2108.13264), under rliable's names.
 
 Scores are arrays (runs, tasks). An aggregate maps scores to one number; `interval_estimate` puts a stratified
 bootstrap interval around any of them: runs are drawn again with replacement, for every task by itself.
@@ -39,7 +39,7 @@ def aggregate_iqm(scores: np.ndarray) -> float:
 
 
 def aggregate_optimality_gap(scores: np.ndarray, gamma: float = 1.0) -> float:
-    """Mean shortfall from `gamma`, scores above it counting as `gamma`; lower is better. Scores (runs, tasks)."""
+    """Mean shortfall from `gamma`, scores above it counting as `gamma`; lower is better."""
     return float(gamma - np.mean(np.minimum(scores, gamma)))
 
 
@@ -69,7 +69,11 @@ def stratified_bootstrap(scores: np.ndarray, aggregate: Aggregate, reps: int, se
 
 
 def interval_estimate(
-    scores: np.ndarray, aggregate: Aggregate = aggregate_iqm, confidence: float = 0.95, reps: int = 2000, seed: int = 0
+    scores: np.ndarray,
+    aggregate: Aggregate = aggregate_iqm,
+    confidence: float = 0.95,
+    reps: int = 2000,
+    seed: int = 0,
 ) -> Estimate:
     """An aggregate of scores (runs, tasks) or (runs,) with its percentile bootstrap interval."""
     scores = np.asarray(scores, np.float64)
@@ -83,7 +87,7 @@ def interval_estimate(
 
 
 def bootstrap_means(scores: np.ndarray, reps: int = 1000, seed: int = 0) -> np.ndarray:
-    """Draw whole runs again with replacement: the mean of each column of scores (runs, points), (reps, points)."""
+    """Draw whole runs again with replacement: column means of scores (runs, points), (reps, points)."""
     runs = len(scores)
     draws = np.random.default_rng(seed).multinomial(runs, np.full(runs, 1.0 / runs), size=reps)
     return draws @ scores / runs

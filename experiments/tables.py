@@ -11,14 +11,27 @@ from typing import Any
 from experiments.budget import human
 
 Row = dict[str, Any]
-HEADER = ("agent", "env", "seeds", "parameters", "state", "FLOPs/step", "steps", "seconds", "success", "return")
+HEADER = (
+    "agent",
+    "env",
+    "seeds",
+    "parameters",
+    "state",
+    "FLOPs/step",
+    "steps",
+    "seconds",
+    "success",
+    "return",
+)
 
 
 def markdown(rows: list[Row]) -> str:
     """A Markdown table; columns are aligned, so that it can be read as it is."""
     cells = [HEADER, *map(_cells, rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(HEADER))]
-    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in cells]
+    lines = [
+        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in cells
+    ]
     return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
 
 
@@ -27,12 +40,20 @@ def latex(rows: list[Row]) -> str:
     body = [" & ".join(map(_escape, cells)) + r" \\" for cells in (HEADER, *map(_cells, rows))]
     columns = "ll" + "r" * (len(HEADER) - 2)
     return "\n".join(
-        [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", body[0], r"\midrule", *body[1:], r"\bottomrule", r"\end{tabular}"]
+        [
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            body[0],
+            r"\midrule",
+            *body[1:],
+            r"\bottomrule",
+            r"\end{tabular}",
+        ]
     )
 
 
 def comma_separated(rows: list[Row]) -> str:
-    """CSV with every number in full; a metric becomes the columns NAME_mean, NAME_iqm, NAME_low, NAME_high."""
+    """CSV with every number in full; a metric becomes NAME_mean, NAME_iqm, NAME_low, NAME_high."""
     flat = [_flatten(row) for row in rows]
     out = io.StringIO()
     writer = csv.DictWriter(out, list(dict.fromkeys(key for row in flat for key in row)), lineterminator="\n")
