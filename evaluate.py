@@ -53,16 +53,14 @@ def games(args: Args, hp: dict[str, Any]) -> list[tuple[Path, str, dict[str, Any
         raise ValueError(f"none of these runs is of {', '.join(wanted)}.")
     ids = cli.env_ids(args.env, args.suite)
     changes = [dict(zip(hp, values, strict=True)) for values in product(*hp.values())]
-    kinds = {folder: configs.kind(configs.of(folder).agent) for folder in folders}
-    if hp:  # agents without the hyperparameter keep one plain row
-        has = {folder: set(hp) <= set(configs.names(kinds[folder])) for folder in folders}
-        if not any(has.values()):
-            configs.typed(kinds[folders[0]], changes[0])  # raises, with the closest match
+    fields = {folder: configs.names(configs.kind(configs.of(folder).agent)) for folder in folders}
+    for key in hp:
+        configs.known(key, sorted({name for names in fields.values() for name in names}), "hyperparameter")
     return [
         (folder, env_id, change)
         for folder in folders
         for env_id in ids or (configs.of(folder).env,)
-        for change in (changes if not hp or has[folder] else [{}])
+        for change in (changes if set(hp) <= set(fields[folder]) else [{}])  # without it: one plain row
     ]
 
 
@@ -78,7 +76,7 @@ def main(argv: list[str]) -> int:
     """Run the command line and return the exit code."""
     args, hp = cli.parse(Args, argv)
     played = games(args, hp)
-    floor = args.env if "random" in args.agent else ()
+    floor = cli.env_ids(args.env, args.suite) if "random" in args.agent else ()
     if not played and not floor:
         raise ValueError("nothing to evaluate: name run folders, or give --agent random --env ID.")
     settings = compare.Settings(

@@ -28,6 +28,15 @@ from experiments.run import EXPECTED
 SWEPT = ("agent", "env", "seed", "scale", "hp", "env_kwargs")
 """Settings of a run that the command line gives as lists, or pieces by itself."""
 
+ALIASES = {
+    "algo": "agent",
+    "env_id": "env",
+    "steps": "budget",
+    "total_timesteps": "budget",
+    "tensorboard_log": "logdir",
+}
+"""Other names of settings, in files; the flags have them from train.py."""
+
 T = TypeVar("T")
 
 
@@ -122,7 +131,8 @@ def read_file(kind: type[T], path: Path) -> tuple[T, dict[str, Any]]:
     names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
     values = {}
     for key, value in data.items():
-        name = configs.known(key.replace("-", "_"), [*names, "hp"], f"key in {path}:")
+        name = ALIASES.get(key.replace("-", "_"), key.replace("-", "_"))
+        configs.known(name, [*names, "hp"], f"key in {path}:")
         if isinstance(value, dict):
             value = tuple(f"{k}={v}" for k, v in value.items())
         values[name] = value

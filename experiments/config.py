@@ -82,7 +82,9 @@ def hyperparameters(config: RunConfig) -> Any:
     kind = agents.get(config.agent).config
     settings = {k: v for k, v in envs.settings(config.env).items() if k in names(kind)}
     hyper = kind(**(settings | typed(kind, config.hp)))
-    if config.scale is None or (config.agent, config.scale) == ("superposed", 1):
+    # A width that was asked for, or written into a config.json by an earlier version, stays.
+    given = agents.get(config.agent).width in config.hp
+    if config.scale is None or given or (config.agent, config.scale) == ("superposed", 1):
         return hyper
     world = envs.make(config.env, 1, **config.env_kwargs)
     try:
