@@ -40,6 +40,7 @@ class WorldEnv(gymnasium.Env[Any, Any]):
         self.observation_space = self.world.observation_space
         self.action_space = self.world.action_space
         self.render_mode = render_mode
+        self._action = np.zeros((1, *(self.action_space.shape or ())), self.action_space.dtype)
         self._fresh: Obs | None = None  # the first observation of an episode that the world began by itself
 
     def reset(
@@ -53,14 +54,15 @@ class WorldEnv(gymnasium.Env[Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Take one action."""
-        out = self.world.step(np.asarray(action)[None])
-        terminated, truncated = bool(out.terminated[0]), bool(out.truncated[0])
+        self._action[0] = action
+        out = self.world.step(self._action)
+        terminated, truncated = out.terminated.item(), out.truncated.item()
         if not (terminated or truncated):
-            return row(out.obs, 0), float(out.reward[0]), False, False, {}
+            return row(out.obs, 0), out.reward.item(), False, False, {}
         self._fresh = copy_obs(out.obs)
-        success = float(out.success[0])
+        success = out.success.item()
         info = {} if np.isnan(success) else {"is_success": success}
-        return row(out.final_obs, 0), float(out.reward[0]), terminated, truncated, info
+        return row(out.final_obs, 0), out.reward.item(), terminated, truncated, info
 
     def render(self) -> Any:
         """Return the picture or the text that `render_mode` asked for."""
@@ -167,7 +169,7 @@ class WorldVecEnv(VecEnv):
         self._lengths += 1
         dones = out.terminated | out.truncated
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        ended = np.flatnonzero(dones)
+        ended = dones.nonzero()[0]
         if ended.size:
             self._close_episodes(out, ended, infos)
         return copy_obs(out.obs), out.reward.copy(), dones, infos
