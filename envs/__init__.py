@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import gymnasium
 
+from envs.feedback import Feedback
 from envs.recall import Recall
 from envs.tmaze import EndlessTMaze, TMaze
 from envs.world import Obs, Transition, World
@@ -79,14 +80,19 @@ def ids() -> list[str]:
     return [env_id for family in FAMILIES for env_id in family.ids()]
 
 
-def make(env_id: str, num_envs: int = 1, **kwargs: Any) -> World:
+def make(env_id: str, num_envs: int = 1, *, feedback: bool = False, **kwargs: Any) -> World:
     """Make a batch of `num_envs` environments.
 
     Knows the ids of this package (also with numbers that are not registered, such as `TMaze-L77-v0`),
-    MiniGrid's and BabyAI's, and every other id of gymnasium, stepped one by one in Python. ValueError for
-    an unknown id.
+    MiniGrid's and BabyAI's, and every other id of gymnasium, stepped one by one in Python. `feedback` adds
+    the previous action and reward to the observation; `kwargs` go to the environment. ValueError for an
+    unknown id.
     """
-    env_id = env_id.removeprefix("envs:")
+    world = _make(env_id.removeprefix("envs:"), num_envs, kwargs)
+    return Feedback(world) if feedback else world
+
+
+def _make(env_id: str, num_envs: int, kwargs: dict[str, Any]) -> World:
     for family in FAMILIES:
         arguments = family.arguments(env_id)
         if arguments is not None:

@@ -169,9 +169,15 @@ class KernelWorld(World):
         self._flags = np.zeros((2, num_envs), np.bool_)
         self._actions = np.zeros(num_envs, np.int64)
         self._seeded = False
-        self._transition = Transition(
-            self._obs, self._scalars[0], self._flags[0], self._flags[1], self._final, self._scalars[1]
-        )
+        self._transition = self._views()
+
+    def _views(self) -> Transition:
+        (reward, success), (terminated, truncated) = self._scalars, self._flags
+        return Transition(self._obs, reward, terminated, truncated, self._final, success)
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        self.__dict__.update(attributes)
+        self._transition = self._views()  # a pickle or deep copy has copied views and arrays apart
 
     def reset(self, seed: int | None = None) -> np.ndarray:
         """Begin an episode in every environment; observations (B, F) float32."""

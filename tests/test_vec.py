@@ -238,6 +238,30 @@ def test_gym_world_names_what_it_cannot_do() -> None:
     world.close()
 
 
+@pytest.mark.parametrize("env_id", ["Recall-N2-D0-v0", "CartPole-v1", "MiniGrid-Empty-5x5-v0"])
+def test_feedback_shows_the_last_action_and_reward(env_id: str) -> None:
+    world, plain = envs.make(env_id, 3, feedback=True), envs.make(env_id, 3)
+    first, bare = world.reset(1), plain.reset(1)
+    for i in range(3):
+        assert world.observation_space.contains(row(first, i))
+    assert_same(row(first, 0)["obs"] if isinstance(bare, np.ndarray) else row(first, 0)["image"],
+                row(bare, 0) if isinstance(bare, np.ndarray) else row(bare, 0)["image"])  # fmt: skip
+    actions = np.array([1, 0, 1])
+    for _ in range(40):
+        out = world.step(actions)
+        over = out.terminated | out.truncated
+        for i in range(3):
+            shown, final = row(out.obs, i), row(out.final_obs, i)
+            expected = (0, 0.0) if over[i] else (actions[i] + 1, out.reward[i])
+            assert (shown["prev_action"], shown["prev_reward"][0]) == expected
+            assert (final["prev_action"], final["prev_reward"][0]) == (actions[i] + 1, out.reward[i])
+    state, other = world.state(), envs.make(env_id, 3, feedback=True)
+    assert_same(copy_obs(other.load_state(state)), copy_obs(world.load_state(state)))
+    assert_same(play(other, 30), play(world, 30))
+    with pytest.raises(ValueError, match="Discrete"):
+        envs.make("Pendulum-v1", feedback=True)
+
+
 def test_as_world_takes_everything() -> None:
     world = envs.make("TMaze-L10-v0", 2)
     assert as_world(world) is world

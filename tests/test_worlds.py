@@ -1,5 +1,7 @@
 """Contracts over every registered id, and the rules of each family."""
 
+import copy
+import pickle
 import subprocess
 import sys
 
@@ -109,6 +111,18 @@ def test_state_continues_bit_for_bit_in_mid_episode(env_id: str) -> None:
     np.testing.assert_array_equal(obs, state["obs"])
     for a, b in zip(expected, rollout(other, random_actions(other, 60, seed=1)), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("env_id", FAMILY_IDS)
+def test_pickles_and_copies_go_their_own_way(env_id: str) -> None:
+    world = envs.make(env_id, 5)
+    world.reset(3)
+    rollout(world, random_actions(world, 23))
+    others = [pickle.loads(pickle.dumps(world)), copy.deepcopy(world)]
+    expected = rollout(world, random_actions(world, 60))
+    for other in others:
+        for a, b in zip(expected, rollout(other, random_actions(other, 60)), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("env_id", IDS)

@@ -1,0 +1,81 @@
+"""Feedback: a world that also shows what was done last and what it brought, to learn inside an episode."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from envs.world import Obs, Transition, World
+
+
+class Feedback(World):
+    """A world whose observation is a Dict with `prev_action` and `prev_reward` beside what it was.
+
+    `prev_action` is Discrete(actions + 1), 0 at the first step of an episode, else 1 + the last action;
+    `prev_reward` is Box((1,), float32), 0 at the first step. An array observation is found under `obs`.
+    """
+
+    def __init__(self, world: World) -> None:
+        if not isinstance(world.action_space, spaces.Discrete):
+            raise ValueError(f"feedback is for Discrete actions, this world has {world.action_space}.")
+        self.world, self.num_envs, self.action_space = world, world.num_envs, world.action_space
+        self.resumable = world.resumable
+        inner = world.observation_space
+        parts: dict[str, Any] = dict(inner.spaces) if isinstance(inner, spaces.Dict) else {"obs": inner}
+        parts["prev_action"] = spaces.Discrete(int(world.action_space.n) + 1)
+        parts["prev_reward"] = spaces.Box(-np.inf, np.inf, (1,), np.float32)
+        self.observation_space = spaces.Dict(parts)
+        self._action = np.zeros(self.num_envs, np.int64)
+        self._reward = np.zeros((self.num_envs, 1), np.float32)
+
+    def reset(self, seed: int | None = None) -> Obs:
+        """Begin an episode in every environment."""
+        self._action.fill(0)
+        self._reward.fill(0.0)
+        return self._with(self.world.reset(seed), self._action, self._reward)
+
+    def step(self, actions: np.ndarray) -> Transition:
+        """Take one action in every environment."""
+        out = self.world.step(actions)
+        self._action[:] = np.asarray(actions) + 1
+        self._reward[:, 0] = out.reward
+        final = self._with(out.final_obs, self._action.copy(), self._reward.copy())
+        ended = out.terminated | out.truncated
+        self._action[ended] = 0
+        self._reward[ended] = 0.0
+        return out._replace(obs=self._with(out.obs, self._action, self._reward), final_obs=final)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the state of the world and the last actions and rewards."""
+        mine: dict[str, np.ndarray] = {
+            "feedback_action": self._action.copy(),
+            "feedback_reward": self._reward.copy(),
+        }
+        return self.world.state() | mine
+
+    def load_state(self, state: dict[str, np.ndarray]) -> Obs:
+        """Continue from `state()`."""
+        inner = {name: part for name, part in state.items() if not name.startswith("feedback_")}
+        obs = self.world.load_state(inner)
+        if self.resumable:
+            self._action[:], self._reward[:] = state["feedback_action"], state["feedback_reward"]
+        return self._with(obs, self._action, self._reward)
+
+    def render(self, i: int = 0) -> np.ndarray:
+        """Draw environment i."""
+        return self.world.render(i)
+
+    def ansi(self, i: int = 0) -> str:
+        """Describe environment i."""
+        return self.world.ansi(i)
+
+    def close(self) -> None:
+        """Close the world."""
+        self.world.close()
+
+    @staticmethod
+    def _with(obs: Obs, action: np.ndarray, reward: np.ndarray) -> dict[str, np.ndarray]:
+        parts = obs if isinstance(obs, dict) else {"obs": obs}
+        return {**parts, "prev_action": action, "prev_reward": reward}
