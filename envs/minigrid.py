@@ -163,7 +163,7 @@ class EnvpoolWorld(World):
         self._prev = actions.astype(np.int64) + 1
         self._success.fill(np.nan)
         final_obs = obs = self._observation(final)
-        terminated |= reward > 0.0  # envpool drops it where success comes on the very last step allowed
+        terminated |= truncated & (reward > 0.0)  # envpool drops it on the last step allowed
         ended = np.flatnonzero(terminated | truncated)
         if ended.size:
             self._success[ended] = reward[ended] > 0.0
@@ -196,21 +196,25 @@ class EnvpoolWorld(World):
 
     def render(self, i: int = 0) -> np.ndarray:
         """Draw environment i with MiniGrid's own renderer."""
-        if self._picture is None:
-            self._picture = _python_env(self.env_id)
-            self._picture.reset(seed=0)
-        copy_into(self._picture.unwrapped, self.debug_state(i))
-        picture: Any = self._picture.render()
+        picture: Any = self._twin(i).render()
         return np.asarray(picture)
 
     def ansi(self, i: int = 0) -> str:
         """Describe environment i: the mission and MiniGrid's map, two letters a cell."""
-        self.render(i)
-        return f"{self.debug_state(i).mission}\n{self._picture.unwrapped}" if self._picture else ""
+        twin = self._twin(i)
+        return f"{twin.mission}\n{twin.pprint_grid()}"
 
     def debug_state(self, i: int) -> Any:
         """Return envpool's view into environment i: its grid, agent, load and targets."""
         return self._pool.debug_states([i])[0]
+
+    def _twin(self, i: int) -> Any:
+        """Return a MiniGridEnv in the situation of environment i."""
+        if self._picture is None:
+            self._picture = _python_env(self.env_id)
+            self._picture.reset(seed=0)
+        copy_into(self._picture.unwrapped, self.debug_state(i))
+        return self._picture.unwrapped
 
     def close(self) -> None:
         """Close the pool."""
