@@ -200,8 +200,8 @@ def test_any_environment_is_a_world(action_space: spaces.Space[Any]) -> None:
 def test_gymnasium_ids_resume_exactly(env_id: str) -> None:
     world = envs.make(env_id, 3)
     world.reset(2)
-    play(world, 190)
-    state, kept = world.state(), copy_obs(world.load_state(world.state()))
+    kept = play(world, 190)[-1][0]
+    state = world.state()
     assert all(isinstance(part, np.ndarray) and part.dtype != object for part in state.values())
     expected = play(world, 60, seed=1)
     other = envs.make(env_id, 3)
@@ -256,7 +256,7 @@ def test_feedback_shows_the_last_action_and_reward(env_id: str) -> None:
             assert (shown["prev_action"], shown["prev_reward"][0]) == expected
             assert (final["prev_action"], final["prev_reward"][0]) == (actions[i] + 1, out.reward[i])
     state, other = world.state(), envs.make(env_id, 3, feedback=True)
-    assert_same(copy_obs(other.load_state(state)), copy_obs(world.load_state(state)))
+    assert_same(other.load_state(state), out.obs)
     assert_same(play(other, 30), play(world, 30))
     with pytest.raises(ValueError, match="Discrete"):
         envs.make("Pendulum-v1", feedback=True)
