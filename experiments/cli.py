@@ -100,23 +100,14 @@ def _is_flag(word: str) -> bool:
     return word.startswith("-") and not word[1:2].isdigit() and word[1:2] != "."
 
 
-def single(hp: dict[str, Any]) -> dict[str, Any]:
-    """Hyperparameters with one value each, for training. ValueError where several were given."""
-    for name, value in hp.items():
-        if isinstance(value, list) and len(value) != 1:
-            raise ValueError(
-                f"--hp.{name} takes one value in training, got {' '.join(value)}; use --name for variants."
-            )
-    return {name: value[0] if isinstance(value, list) else value for name, value in hp.items()}
-
-
 def split_hp(names: Iterable[str], hp: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Give each agent the hyperparameters that it has. ValueError for one that none of them has."""
     has = {name: configs.names(agents.get(name).config) for name in names}
     every = sorted(set().union(*has.values()))
     for key in hp:
         configs.known(key, every, f"hyperparameter of {', '.join(has)}:")
-    values = single(hp)
+    # Several words are a list for fields that take one, and an error for the others when they are read.
+    values = {k: ",".join(v) if isinstance(v, list) and isinstance(v[0], str) else v for k, v in hp.items()}
     return {name: {k: v for k, v in values.items() if k in mine} for name, mine in has.items()}
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-import agents
 import envs
 from agents import checkpoint
 from agents.ppo import MemoryPPO
@@ -70,8 +70,9 @@ def checkpoint_path(folder: Path, name: str) -> Path:
 def load(folder: Path, world: envs.World, name: str = "last", hp: dict[str, Any] | None = None) -> Any:
     """Load a trained agent to act in `world`; `hp` may change `dim` and nothing else (ValueError)."""
     config = configs.of(folder)
-    agent = agents.get(config.agent)
-    algorithm = agent.build(agent.config(**config.hp), world, config.seed, "cpu")
+    with warnings.catch_warnings():  # SB3 warns of minibatches that do not fit; acting has none
+        warnings.simplefilter("ignore", UserWarning)
+        algorithm = configs.build(replace(config, device="cpu"), world)
     tensors, meta = checkpoint.load(checkpoint_path(folder, name))
     if isinstance(algorithm, MemoryPPO):
         policy = {
@@ -80,7 +81,8 @@ def load(folder: Path, world: envs.World, name: str = "last", hp: dict[str, Any]
         algorithm.policy.load_state_dict(policy)
     else:
         algorithm.load_parameters(tensors, meta["algorithm"])
-    changed = configs.typed(agent.config, hp or {})
+    grown = {"dim": config.hp["grow"][-1]} if config.hp.get("grow") else {}
+    changed = grown | configs.typed(configs.kind(config.agent), hp or {})
     for key, value in changed.items():
         if key != "dim":
             raise ValueError(

@@ -98,6 +98,12 @@ def kind(agent: str) -> type[Any]:
     return agents.get(agent).config
 
 
+def build(config: RunConfig, world: envs.World) -> Any:
+    """Make the algorithm of a resolved run."""
+    agent = agents.get(config.agent)
+    return agent.build(agent.config(**typed(agent.config, config.hp)), world, config.seed, config.device)
+
+
 def check_env(env_id: str, kwargs: dict[str, Any]) -> None:
     """Make an environment and close it: an unknown id or argument fails before anything is written."""
     envs.make(env_id, 1, **kwargs).close()

@@ -29,7 +29,6 @@ from typing import Any
 
 import torch
 
-import agents
 import envs
 from agents import checkpoint
 from experiments import config as configs
@@ -122,8 +121,7 @@ def train(config: RunConfig, *, resume: bool = False, force: bool = False, progr
 
 def _run(config: RunConfig, world: Any, saved: Any, progress: bool) -> Result:
     """Build everything, learn, and write down how it ended."""
-    agent = agents.get(config.agent)
-    algorithm = agent.build(agent.config(**config.hp), world, config.seed, config.device)
+    algorithm = configs.build(config, world)
     cost, budget = bill(algorithm), Budget.parse(config.budget)
     steps = budget.steps(cost.flops_per_step, getattr(algorithm, "iteration_steps", world.num_envs))
     state = saved[1]["run"] if saved else None
@@ -215,16 +213,17 @@ def prepare(
     RunError if the folder holds a run and neither `resume` nor `force` was said, or another run.
     """
     folder = config.folder
-    again = f"python train.py --resume {folder}"
+    again, look = f"python train.py --resume {folder}", f"python evaluate.py {folder}"
     if force or not (folder / "config.json").exists():
         return None
     result = result_of(folder)
     finished = bool(result) and result["status"] == "finished"
     if not resume:
-        then = f"evaluate it: python evaluate.py {folder}" if finished else f"continue it: {again}"
+        state = "finished" if finished else "not finished"
+        then = f"{look}, or train it longer with --resume and a larger --budget" if finished else again
         raise RunError(
-            f"{folder} holds a run already ({'finished' if finished else 'not finished'}). Either {then}, "
-            "or replace it: add --force; or keep both: add --name LABEL."
+            f"{folder} holds a run already ({state}). Either go on with it: {then}; or replace it: add --force; "
+            "or keep both: add --name LABEL."
         )
     before = asdict(configs.read(folder / "config.json"))
     other = [k for k, v in asdict(config).items() if k not in configs.RESUMABLE and before[k] != _plain(v)]

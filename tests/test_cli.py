@@ -1,0 +1,241 @@
+"""The command line as users type it: train, stop, resume, evaluate; files and messages, not only codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import evaluate
+import train
+from experiments import cli, run
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = ["--num-envs", "8", "--hp.num-steps", "16"]
+
+
+def command(*words: object, cwd: Path = ROOT, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run `python WORDS...` and check its exit code."""
+    done = subprocess.run(
+        [sys.executable, *map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def test_several_runs_then_evaluate(tmp_path: Path) -> None:
+    """Two agents and two seeds in worker processes, seen from another folder; then one table of them."""
+    out = command(
+        ROOT / "train.py", "--algo", "superposed", "gru", "--env", "RecallMix-N8-D16-v0", "--seed", 0, 1,
+        "-n", "1e3", *SMALL, "--hp.dim=16", "--workers", 2, "--logdir", "logs", cwd=tmp_path,
+    ).stdout  # fmt: skip
+    assert "All 4 runs finished" in out and "dim=16" in out
+    for agent in ("superposed", "gru"):
+        folder = tmp_path / "logs" / "RecallMix-N8-D16-v0" / agent
+        assert {p.name for p in folder.iterdir()} == {"seed0", "seed1", "_aggregate"}
+        assert list((folder / "_aggregate" / "mean").glob("events.out.tfevents.*"))
+        for seed in ("seed0", "seed1"):
+            assert json.loads((folder / seed / "result.json").read_text())["steps"] == 1000
+            assert "finished" in (folder / seed / "log.txt").read_text()
+    done = command(
+        ROOT / "evaluate.py", "logs", "--agent", "superposed", "gru", "random", "--env", "Recall-N8-D0-v0",
+        "--episodes", 8, "--hp.dim", 16, 64, "--table", "json", "--stochastic",
+        "--video", "play.gif", cwd=tmp_path,
+    )  # fmt: skip
+    rows = json.loads(done.stdout)
+    assert [row["agent"] for row in rows] == ["gru", "superposed dim=16", "superposed dim=64", "random"]
+    assert rows[0]["seeds"] == [0, 1] and rows[1]["state_bytes"] < rows[2]["state_bytes"]
+    assert set(rows[0]["success"]) == {"mean", "iqm", "low", "high"}
+    assert (tmp_path / "play.gif").read_bytes().startswith(b"GIF")
+
+
+def test_a_failing_job_is_reported_and_the_others_finish(tmp_path: Path) -> None:
+    done = command(
+        "train.py", "--agent", "sb3-dqn", "none", "--env", "Pendulum-v1", "CartPole-v1", "--steps", 64,
+        "--num_envs", 8, "--hp.num_steps", 8, "--hp.buffer_size", 100, "--logdir", tmp_path, code=1,
+    )  # fmt: skip
+    assert "jobs did not finish" in done.stdout and "sb3-ppo" in done.stdout and "log.txt" in done.stdout
+    assert run.result_of(tmp_path / "CartPole-v1" / "none" / "seed0")["status"] == "finished"
+    assert run.result_of(tmp_path / "CartPole-v1" / "sb3-dqn" / "seed0")["status"] == "finished"
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stop_and_resume(tmp_path: Path, signum: int, code: int) -> None:
+    """A signal saves and says how to go on; doing what it says finishes the run."""
+    words = ["--env", "RecallMix-N8-D16-v0", "--steps", "6e4", "--num-envs", "64", "--hp.num-steps", "16"]
+    process = subprocess.Popen(
+        [sys.executable, "train.py", "--agent", "gru", *words, "--logdir", str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    folder = tmp_path / "RecallMix-N8-D16-v0" / "gru" / "seed0"
+    deadline = time.monotonic() + 100
+    while not (folder / "best.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signum)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, out + err
+    assert run.result_of(folder)["status"] == "stopped"
+    advice = out.split("Continue with: python ")[1].split()[:3]
+    assert advice == ["train.py", "--resume", str(folder)]
+    assert main(train, *advice[1:]) == 0
+    assert run.result_of(folder)["steps"] == 59_968  # the multiple of 64 environments below 60,000
+
+
+def main(module: Any, *words: object) -> int:
+    """Call a command line in this process: starting Python takes longer than what is tested."""
+    code: int = module.main([str(word) for word in words])
+    return code
+
+
+def test_resume_without_a_folder_continues_what_the_flags_describe(tmp_path: Path) -> None:
+    words = ["--agent", "none", "--env", "CartPole-v1", *SMALL, "--logdir", tmp_path]
+    assert main(train, *words, "--steps", 256) == 0
+    with pytest.raises(run.RunError, match="--resume"):
+        main(train, *words, "--steps", 512)
+    assert main(train, *words, "--steps", 512, "--resume") == 0
+    assert run.result_of(tmp_path / "CartPole-v1" / "none" / "seed0")["steps"] == 512
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--env", "CartPol-v1"], "CartPole-v1"),
+        (["--env", "RecalMix-N8-D16-v0"], "RecallMix-N8-D16-v0"),
+        (["--agent", "gruu", "--env", "CartPole-v1"], "Did you mean 'gru'"),
+        (["--env", "CartPole-v1", "--hp.gama", "1"], "Did you mean 'gamma'"),
+        (
+            ["--env", "CartPole-v1", "--hp.gamma", "high"],
+            "'gamma' of SuperposedConfig must be float, got 'high'",
+        ),
+        (["--env", "CartPole-v1", "--hp.gamma"], "needs a value"),
+        (["--env", "CartPole-v1", "--budget", "hours=3"], "steps=NUMBER, flops=NUMBER, seconds=NUMBER"),
+        (["--suite", "smok"], "Did you mean 'smoke'"),
+        (["--list", "agent"], "agents, envs, suites"),
+        (["--resume", "nowhere"], "does not describe a run"),
+        ([], "no environment"),
+    ],
+)
+def test_mistakes_are_answered(tmp_path: Path, words: list[str], message: str) -> None:
+    with pytest.raises(run.EXPECTED, match=message):
+        main(train, *words, "--logdir", tmp_path) if words[:1] != ["--list"] else main(train, *words)
+    assert not list(tmp_path.iterdir())  # nothing is left of a run that could not start
+
+
+@pytest.mark.parametrize("script", ["train.py", "evaluate.py"])
+def test_unknown_flags_get_the_closest_one(script: str) -> None:
+    done = command(script, "--enw", "CartPole-v1", code=2)
+    assert "--env" in done.stderr
+
+
+def test_an_error_is_one_line() -> None:
+    done = command("train.py", "--env", "Nowhere-v0", code=1)
+    assert done.stdout == "" and done.stderr.startswith("error: unknown environment 'Nowhere-v0'")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "nothing to evaluate"),
+        (["nowhere"], "no run under nowhere"),
+        (["RUNS", "--checkpoint", "newest"], "best, last or a number"),
+        (["RUNS", "--checkpoint", "77"], "best.safetensors, last.safetensors"),
+        (["RUNS", "--hp.gamma", "0.5"], "cannot change after training"),
+        (["RUNS", "--hp.gama", "0.5"], "Did you mean 'gamma'"),
+        (["RUNS", "--agent", "lstm"], "none of these runs"),
+    ],
+)
+def test_mistakes_in_evaluation_are_answered(tmp_path: Path, words: list[str], message: str) -> None:
+    main(train, "--agent", "none", "--env", "CartPole-v1", "--steps", 64, *SMALL, "--logdir", tmp_path)
+    with pytest.raises(run.EXPECTED, match=message):
+        main(evaluate, *(tmp_path if word == "RUNS" else word for word in words))
+
+
+def test_lists_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    for kind, expected in (("agents", "superposed"), ("envs", "NoisyTMaze-M8-L1000-v0"), ("suites", "smoke")):
+        with pytest.raises(SystemExit) as end:
+            main(train, "--list", kind)
+        assert end.value.code == 0 and expected in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(evaluate, "--version")
+    assert capsys.readouterr().out.startswith("palimpsest ")
+
+
+def test_flags_win_over_the_file_and_the_file_over_defaults(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(
+        'env = "CartPole-v1"\nagent = ["gru"]\nsteps = 5e4\nseed = [3, 4]\n[hp]\nhidden = 8\ngamma = 0.3\n'
+    )
+    assert main(train, "--config", file, "--hp.gamma", 0.9, "--seed", 7, "--dry_run") == 0
+    out = capsys.readouterr().out
+    for part in (
+        "hidden=8",
+        "gamma=0.9",
+        "seed 7",
+        "budget steps=50000",
+        "ent_coef=0.03",
+        "CartPole-v1/gru/seed7",
+    ):
+        assert part in out
+    assert "seed 3" not in out
+    file.write_text("sed = 3\n")
+    with pytest.raises(ValueError, match="Did you mean 'seed'"):
+        main(train, "--config", file)
+
+
+def test_a_run_can_be_repeated_from_its_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(
+        train,
+        "--agent",
+        "gru",
+        "--scale",
+        1,
+        "--env",
+        "CartPole-v1",
+        "--steps",
+        64,
+        *SMALL,
+        "--logdir",
+        tmp_path,
+    )
+    capsys.readouterr()
+    again = tmp_path / "CartPole-v1" / "gru-1x" / "seed0" / "config.json"
+    assert main(train, "--config", again, "--logdir", tmp_path / "again", "--dry-run") == 0
+    hidden = json.loads(again.read_text())["hp"]["hidden"]
+    assert f"hidden={hidden}" in capsys.readouterr().out
+
+
+def test_environment_arguments(tmp_path: Path) -> None:
+    assert cli.pairs(["a=1", "b=[1, 2]", "c=True", "d=word", "e="]) == {
+        "a": 1, "b": [1, 2], "c": True, "d": "word", "e": "",
+    }  # fmt: skip
+    words = ["--agent", "none", "--steps", 64, *SMALL, "--logdir", tmp_path]
+    assert main(train, *words, "--env", "CartPole-v1", "--env-kwargs", "sutton_barto_reward=true") == 0
+    config = json.loads((tmp_path / "CartPole-v1" / "none" / "seed0" / "config.json").read_text())
+    assert config["env_kwargs"] == {"sutton_barto_reward": True}
+
+
+def test_foreign_packages_are_refused(tmp_path: Path) -> None:
+    """`agents` exists on PyPI, too; what is found first would be imported."""
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "agents" / "__init__.py").write_text("")
+    done = subprocess.run(
+        [sys.executable, "-c", "import experiments"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and "environment of its own" in done.stderr.splitlines()[-1]

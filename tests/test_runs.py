@@ -1,0 +1,365 @@
+"""Runs from Python: folders, budgets, resume, evaluation, baselines, aggregates, tables."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+import agents
+import envs
+from agents import checkpoint
+from envs.world import Transition, World
+from experiments import aggregate, budget, compare, grid, run, tables
+from experiments import config as configs
+from experiments.callback import RunCallback
+from experiments.config import RunConfig
+from experiments.evaluation import batch_size, evaluate
+
+SMALL = {"num_envs": 8, "num_steps": 16}
+
+
+def small(tmp_path: Path, **changes: Any) -> RunConfig:
+    config = RunConfig(
+        agent="gru", env="RecallMix-N8-D16-v0", budget="steps=1024", hp=SMALL, logdir=str(tmp_path / "runs")
+    )
+    return replace(config, **changes)
+
+
+# -- the run folder ------------------------------------------------------------
+
+
+def test_the_folder_explains_itself(tmp_path: Path) -> None:
+    config = small(tmp_path, save_every=512, eval_every=512, eval_episodes=4)
+    result = run.train(config)
+    folder = tmp_path / "runs" / "RecallMix-N8-D16-v0" / "gru" / "seed0"
+    assert result.status == "finished" and result.exit_code == 0 and Path(result.folder) == folder
+    assert result.steps == 1024 and result.flops == 1024 * result.flops_per_step > 0
+    assert {p.name for p in folder.glob("*.safetensors")} == {
+        "best.safetensors",
+        "last.safetensors",
+        "step-000000000512.safetensors",
+        "step-000000001024.safetensors",
+    }
+    assert json.loads((folder / "result.json").read_text())["steps"] == 1024
+    stored = json.loads((folder / "config.json").read_text())
+    assert stored["hp"]["num_envs"] == 8 and stored["hp"]["gamma"] == 0.5  # the environment's own discount
+    start = json.loads((folder / "provenance.json").read_text())[0]
+    assert start["argv"] and start["versions"]["torch"] == torch.__version__
+    curves = aggregate.scalars(folder)
+    for tag in ("rollout/ep_rew_mean", "train/value_loss", "budget/flops", "eval/success_rate", "time/fps"):
+        assert tag in curves, tag
+    assert curves["budget/env_steps"][1][-1] == 1024
+
+
+def test_monitor_csv_is_what_sb3_reads(tmp_path: Path) -> None:
+    run.train(small(tmp_path))
+    lines = (small(tmp_path).folder / "monitor.csv").read_text().splitlines()
+    assert set(json.loads(lines[0].removeprefix("#"))) == {"t_start", "env_id"}
+    rows = list(csv.DictReader(lines[1:]))
+    assert sum(int(row["l"]) for row in rows) <= 1024 and len(rows) > 10
+    assert all(0 <= float(row["is_success"]) <= 1 for row in rows)
+
+
+def test_a_run_is_not_overwritten_unless_told_so(tmp_path: Path) -> None:
+    config = small(tmp_path)
+    run.train(config)
+    with pytest.raises(run.RunError, match=r"(?s)finished.*--force.*--name"):
+        run.train(config)
+    assert run.train(config, force=True).status == "finished"
+    assert run.train(replace(config, name="b")).folder.endswith("gru-b/seed0")
+
+
+def test_a_finished_run_is_not_run_again_by_resume(tmp_path: Path) -> None:
+    first = run.train(small(tmp_path))
+    assert run.train(small(tmp_path), resume=True) == first
+
+
+def test_resume_refuses_another_run(tmp_path: Path) -> None:
+    run.train(small(tmp_path))
+    with pytest.raises(run.RunError, match="another hp"):
+        run.train(small(tmp_path, hp=SMALL | {"hidden": 5}), resume=True)
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    config = small(tmp_path)
+    config.folder.mkdir(parents=True)
+    with run.lock(config.folder), pytest.raises(run.RunError, match="another process"):
+        run.train(config)
+
+
+# -- resume ------------------------------------------------------------
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """Do what SIGTERM does, once `steps` steps are done."""
+    original = RunCallback.at_boundary
+
+    def at_boundary(self: RunCallback) -> None:
+        original(self)
+        if self.boundary >= steps:
+            self.signum = 15
+
+    monkeypatch.setattr(RunCallback, "at_boundary", at_boundary)
+
+
+@pytest.mark.parametrize(
+    ("agent", "env", "hp"),
+    [
+        ("superposed", "RecallMix-N8-D16-v0", {"dim": 16}),
+        ("lstm", "CartPole-v1", {}),
+        ("gru", "MiniGrid-MemoryS7-v0", {}),
+    ],
+)
+def test_resume_is_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agent: str, env: str, hp: dict[str, Any]
+) -> None:
+    config = small(
+        tmp_path, agent=agent, env=env, hp=SMALL | hp, budget="steps=1500", eval_every=300, eval_episodes=2
+    )
+    whole = replace(config, name="whole")
+    run.train(whole)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 600)
+        stopped = run.train(config)
+    assert stopped.status == "stopped" and stopped.exit_code == 143 and 600 <= stopped.steps < 1000
+    assert run.train(config, resume=True).steps == run.result_of(whole.folder)["steps"]
+    for name in ("last", "best"):
+        expected, meta = checkpoint.load(whole.folder / f"{name}.safetensors")
+        tensors, again = checkpoint.load(config.folder / f"{name}.safetensors")
+        assert tensors.keys() == expected.keys()
+        for key, tensor in expected.items():
+            torch.testing.assert_close(
+                tensors[key], tensor, rtol=0, atol=0, equal_nan=True, msg=f"{name} {key}"
+            )
+        assert json.dumps(again["algorithm"]) == json.dumps(meta["algorithm"])
+    curves, others = aggregate.scalars(whole.folder), aggregate.scalars(config.folder)
+    assert curves.keys() == others.keys()
+    for tag in curves.keys() - {"time/fps", "budget/seconds"}:
+        np.testing.assert_array_equal(curves[tag], others[tag], err_msg=tag)
+    assert episodes(whole.folder) == episodes(config.folder)
+
+
+def episodes(folder: Path) -> list[tuple[str, ...]]:
+    rows = csv.DictReader((folder / "monitor.csv").read_text().splitlines()[1:])
+    return [(row["r"], row["l"], row["is_success"]) for row in rows]
+
+
+def test_a_longer_budget_continues_a_finished_run(tmp_path: Path) -> None:
+    run.train(small(tmp_path))
+    result = run.train(small(tmp_path, budget="steps=2048"), resume=True)
+    assert (
+        result.steps == 2048
+        and len(json.loads((small(tmp_path).folder / "provenance.json").read_text())) == 2
+    )
+
+
+# -- budgets ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "amount"),
+    [
+        ("1e6", "steps", 1e6),
+        ("1_000_000", "steps", 1e6),
+        ("steps=5", "steps", 5),
+        ("flops=2e12", "flops", 2e12),
+    ],
+)
+def test_budgets_are_read(text: str, kind: str, amount: float) -> None:
+    parsed = budget.Budget.parse(text)
+    assert (parsed.kind, parsed.amount) == (kind, amount)
+    assert budget.Budget.parse(str(parsed)) == parsed
+
+
+@pytest.mark.parametrize("text", ["hours=3", "many", "steps=-1", "steps=inf", "seconds=nan", ""])
+def test_wrong_budgets_are_explained(text: str) -> None:
+    with pytest.raises(ValueError, match="budget"):
+        budget.Budget.parse(text)
+
+
+def test_steps_and_flops_are_never_exceeded(tmp_path: Path) -> None:
+    steps = run.train(small(tmp_path, budget="steps=1001"))
+    assert steps.steps == 1000
+    flops = 700.9 * steps.flops_per_step
+    result = run.train(small(tmp_path, budget=f"flops={flops}", name="flops"))
+    assert result.steps == 696 and result.flops <= flops
+    with pytest.raises(ValueError, match="less than one iteration"):
+        run.train(small(tmp_path, budget="steps=7", name="tiny"))
+
+
+def test_seconds_end_the_run_and_drive_the_schedules(tmp_path: Path) -> None:
+    result = run.train(small(tmp_path, budget="seconds=1"))
+    assert result.status == "finished" and 1 <= result.seconds < 3
+    _, rates = aggregate.scalars(small(tmp_path).folder)["train/learning_rate"]
+    assert rates[-1] < 0.5 * rates[0]
+
+
+# -- configs ------------------------------------------------------------
+
+
+def test_hyperparameters_are_checked() -> None:
+    base = RunConfig(agent="superposed", env="Recall-N8-D0-v0")
+    resolved = configs.resolve(
+        replace(base, hp={"gamma": "0.9", "num_envs": "1e2", "normalize_obs": "false"})
+    )
+    assert (resolved.hp["gamma"], resolved.hp["num_envs"], resolved.hp["normalize_obs"]) == (0.9, 100, False)
+    assert configs.resolve(resolved) == resolved
+    for wrong, message in (({"gama": 1}, "Did you mean 'gamma'"), ({"dim": "2.5"}, "must be int, got '2.5'")):
+        with pytest.raises(ValueError, match=message):
+            configs.resolve(replace(base, hp=wrong))
+
+
+def test_scale_sets_the_number_of_parameters(tmp_path: Path) -> None:
+    counts = {}
+    for agent, scale in (("superposed", 1.0), ("gru", 1.0), ("gru", 4.0)):
+        config = configs.resolve(small(tmp_path, agent=agent, scale=scale))
+        world = envs.make(config.env, 8)
+        counts[agent, scale] = configs.build(config, world).stats()["trained_parameters"]
+    assert counts["gru", 1.0] == pytest.approx(counts["superposed", 1.0], rel=0.05)
+    assert counts["gru", 4.0] == pytest.approx(4 * counts["superposed", 1.0], rel=0.05)
+
+
+# -- evaluation ------------------------------------------------------------
+
+
+class Uneven(World):
+    """Environment i has episodes of i + 1 steps, and succeeds if i is even."""
+
+    def __init__(self, num_envs: int) -> None:
+        self.num_envs = num_envs
+        self.observation_space, self.action_space = spaces.Box(-1, 1, (1,)), spaces.Discrete(2)
+        self._t = np.zeros(num_envs, np.int64)
+
+    def reset(self, seed: int | None = None) -> np.ndarray:
+        self._t[:] = 0
+        return np.zeros((self.num_envs, 1), np.float32)
+
+    def step(self, actions: np.ndarray) -> Transition:
+        self._t += 1
+        obs, ends = np.zeros((self.num_envs, 1), np.float32), self._t == np.arange(self.num_envs) + 1
+        self._t[ends] = 0
+        success = np.where(ends, np.arange(self.num_envs) % 2 == 0, np.nan).astype(np.float32)
+        return Transition(obs, np.ones(self.num_envs, np.float32), ends, np.zeros_like(ends), obs, success)
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {"t": self._t.copy()}
+
+    def load_state(self, state: dict[str, np.ndarray]) -> np.ndarray:
+        self._t[:] = state["t"]
+        return np.zeros((self.num_envs, 1), np.float32)
+
+    def render(self, i: int = 0) -> np.ndarray:
+        return np.zeros((2, 2, 3), np.uint8)
+
+
+class Zero:
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[np.ndarray, Any]:
+        return np.zeros(len(observation), np.int64), state
+
+
+def test_short_episodes_count_no_more_than_long_ones() -> None:
+    episodes = evaluate(Zero(), Uneven(4), 12, seed=0)
+    np.testing.assert_array_equal(np.sort(episodes.lengths), np.repeat([1, 2, 3, 4], 3))
+    assert episodes.mean_success == 0.5 and episodes.mean_return == 2.5
+
+
+@pytest.mark.parametrize(("episodes", "size"), [(100, 50), (128, 64), (7, 7), (1, 1), (67, 1)])
+def test_batches_divide_the_episodes(episodes: int, size: int) -> None:
+    assert batch_size(episodes) == size
+
+
+def test_rows_put_seeds_together_and_dim_can_change(tmp_path: Path) -> None:
+    config = small(tmp_path, agent="superposed", hp=SMALL | {"dim": 16}, budget="steps=256")
+    for seed in (0, 1):
+        run.train(replace(config, seed=seed))
+    settings = compare.Settings(episodes=8)
+    folders = compare.find_runs([tmp_path])
+    entries = [
+        compare.play(folder, "Recall-N8-D0-v0", settings, hp)
+        for hp in ({}, {"dim": "64"})
+        for folder in folders
+    ]
+    narrow, wide = compare.rows(entries)
+    assert narrow["seeds"] == [0, 1] and narrow["episodes"] == 16
+    assert (
+        narrow["trained_parameters"] == wide["trained_parameters"]
+        and narrow["state_bytes"] < wide["state_bytes"]
+    )
+    assert narrow["success"]["low"] <= narrow["success"]["iqm"] <= narrow["success"]["high"]
+    with pytest.raises(ValueError, match="cannot change after training"):
+        compare.play(folders[0], "Recall-N8-D0-v0", settings, {"gamma": "0.3"})
+    rows = [narrow, wide, compare.chance("CartPole-v1", settings)]
+    assert json.loads(tables.as_json(rows))[2]["success"] is None
+    assert len(tables.markdown(rows).splitlines()) == 5
+    assert len(list(csv.DictReader(tables.comma_separated(rows).splitlines()))) == 3
+    assert tables.latex(rows).count(r"\\") == 4
+
+
+# -- several runs ------------------------------------------------------------
+
+
+def test_aggregate_averages_seeds(tmp_path: Path) -> None:
+    from torch.utils.tensorboard import SummaryWriter
+
+    for seed, offset in enumerate((0.0, 1.0, 2.0)):
+        writer = SummaryWriter(str(tmp_path / f"seed{seed}"))
+        for step in range(0, 100 - 10 * seed, 10):
+            writer.add_scalar("rollout/success_rate", step + offset, step)
+        writer.close()
+    assert aggregate.aggregate(tmp_path) == ["rollout/success_rate"]
+    curves = {
+        p: aggregate.scalars(tmp_path / "_aggregate" / p)["rollout/success_rate"]
+        for p in ("low", "mean", "high")
+    }
+    steps, mean = curves["mean"]
+    assert steps[-1] == 70  # what all seeds have reached
+    np.testing.assert_allclose(mean, steps + 1.0, atol=1e-5)
+    assert (curves["low"][1] < mean).all() and (mean < curves["high"][1]).all()
+
+
+def test_failures_are_collected(tmp_path: Path) -> None:
+    outcomes = [grid.Outcome(small(tmp_path), 0, "fine"), grid.Outcome(small(tmp_path, seed=1), -11, "bang")]
+    assert grid.exit_code(outcomes) == 1 and grid.exit_code(outcomes[:1]) == 0 == grid.exit_code([])
+    report = grid.failures(outcomes)
+    assert "1 of 2 jobs" in report and "seed1" in report and "bang" in report and "log.txt" in report
+
+
+# -- Stable-Baselines3 ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("agent", "hp"),
+    [
+        ("sb3-ppo", {"num_envs": 4, "n_steps": 32, "n_epochs": 1}),
+        ("sb3-dqn", {"buffer_size": 500}),
+        ("sb3-recurrent", {"num_envs": 4, "n_steps": 32, "n_epochs": 1, "lstm_hidden_size": 8}),
+    ],
+)
+def test_outside_baselines_train_resume_and_act(tmp_path: Path, agent: str, hp: dict[str, Any]) -> None:
+    if agent == "sb3-recurrent":
+        pytest.importorskip("sb3_contrib")
+    config = small(tmp_path, agent=agent, env="MiniGrid-MemoryS7-v0", hp=hp, budget="steps=300")
+    result = run.train(config)
+    assert result.steps == (300 if agent == "sb3-dqn" else 256) and result.flops_per_act > 0
+    assert run.train(replace(config, budget="steps=520"), resume=True).steps >= 512
+    world = envs.make(config.env, 3)
+    obs, actions = world.reset(0), []
+    for name in ("last", "best"):
+        actions.append(compare.load(config.folder, world, name).predict(obs, deterministic=True)[0])
+    assert actions[0].shape == (3,)
+
+
+def test_dqn_needs_discrete_actions() -> None:
+    world = envs.make("Pendulum-v1", 1)
+    with pytest.raises(ValueError, match="sb3-ppo"):
+        agents.make("sb3-dqn", world)

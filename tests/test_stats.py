@@ -1,0 +1,60 @@
+"""Statistics against values worked out by hand, and against what they must be by definition."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from experiments import stats
+
+LADDER = np.arange(8.0).reshape(4, 2)  # 4 runs of 2 tasks: 0..7
+
+
+def test_aggregates_of_known_scores() -> None:
+    assert stats.aggregate_mean(LADDER) == 3.5
+    assert stats.aggregate_median(LADDER) == 3.5  # of the tasks' means 3 and 4
+    assert stats.aggregate_iqm(LADDER) == 3.5  # the mean of 2, 3, 4, 5
+    assert stats.aggregate_optimality_gap(np.array([[0.5], [2.0]])) == 0.25  # 2.0 counts as 1.0
+
+
+def test_iqm_ignores_the_outer_quarters() -> None:
+    assert stats.aggregate_iqm(np.array([[0.0], [0.4], [0.6], [1000.0]])) == pytest.approx(0.5)
+
+
+def test_probability_of_improvement() -> None:
+    x, y = np.array([[1.0], [3.0]]), np.array([[2.0], [2.0]])
+    assert stats.probability_of_improvement(x, y) == 0.5
+    assert stats.probability_of_improvement(y + 5, x) == 1.0
+    assert stats.probability_of_improvement(x, x) == 0.5
+    with pytest.raises(ValueError, match="same tasks"):
+        stats.probability_of_improvement(x, np.ones((2, 3)))
+
+
+def test_performance_profile_falls_from_one_to_zero() -> None:
+    profile = stats.performance_profile(LADDER, np.array([-1.0, 3.5, 7.0]))
+    np.testing.assert_array_equal(profile, [1.0, 0.5, 0.0])
+
+
+def test_interval_covers_the_mean_of_a_normal_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    draws = rng.normal(size=(150, 10))
+    intervals = [stats.interval_estimate(d, stats.aggregate_mean, reps=200) for d in draws]
+    covered = np.mean([low <= 0 <= high for _, low, high in intervals])
+    assert 0.85 < covered < 0.98  # a percentile interval of ten runs is a little narrow
+
+
+def test_interval_is_stratified() -> None:
+    scores = np.tile([0.0, 100.0], (5, 1))  # tasks differ, runs do not: nothing is uncertain
+    assert stats.interval_estimate(scores, stats.aggregate_mean) == (50.0, 50.0, 50.0)
+
+
+def test_a_single_run_has_no_interval() -> None:
+    value, low, high = stats.interval_estimate(np.array([0.7]))
+    assert value == pytest.approx(0.7)
+    assert np.isnan(low) and np.isnan(high)
+
+
+def test_bootstrap_means_keep_runs_whole() -> None:
+    scores = np.array([[0.0, 10.0], [1.0, 11.0]])
+    means = stats.bootstrap_means(scores, reps=50)
+    np.testing.assert_allclose(means[:, 1] - means[:, 0], 10.0)
