@@ -53,6 +53,8 @@ class SuperposedConfig(PPOConfig):
 
     dim: int = 256
     """D, features of the expansion, per head; free: it can be raised after or during training."""
+    grow: tuple[int, ...] = ()
+    """Later values of D, each for an equal share of the training; no trained parameter is added."""
     heads: str = "cr"
     """One letter a head: c content, r register."""
     controller: int = 16

@@ -40,21 +40,60 @@ def to_tensors(obs: Any, keys: list[str], device: torch.device | str = "cpu") ->
     return out
 
 
-class _Symbols(nn.Module):
-    """Small integer grids (MiniGrid): each cell is the sum of one learned vector per channel."""
+class _Moments(nn.Module):
+    """Running mean and variance over a batch (Chan et al. 1979)."""
 
-    def __init__(self, space: spaces.Box, width: int = 8) -> None:
+    mean: Tensor
+    var: Tensor
+    count: Tensor
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("var", torch.ones(shape))
+        self.register_buffer("count", torch.tensor(0.0))
+
+    def update(self, x: Tensor) -> None:
+        """Fold in a batch (N, *shape)."""
+        delta, n = x.mean(0) - self.mean, x.shape[0]
+        total = self.count + n
+        spread = self.var * self.count + x.var(0, unbiased=False) * n + delta.square() * self.count * n / total
+        self.mean, self.var, self.count = self.mean + delta * n / total, spread / total, total
+
+
+class _Symbols(nn.Module):
+    """Small integer grids (MiniGrid): what stands in each cell, whitened, then embedded by one shared table.
+
+    A key in view is one cell of 49 and present in a few per cent of all views; beside walls and floors it would hardly
+    move the code. Dividing every symbol of every cell by its running standard deviation makes rare ones loud.
+    """
+
+    def __init__(self, space: spaces.Box, normalize: bool, width: int = 8) -> None:
         super().__init__()
         height, length, channels = space.shape
         self.levels = int(space.high.max()) + 1
-        self.table = nn.Linear(channels * self.levels, width, bias=False)  # one-hot @ table, as look-ups
-        nn.init.normal_(self.table.weight, std=0.5)
+        self.table = nn.Parameter(torch.randn(channels * self.levels, width) / 2)
+        self.moments = _Moments((height * length, channels * self.levels)) if normalize else None
         self.width = height * length * width
 
     def forward(self, grid: Tensor) -> Tensor:
-        offsets = torch.arange(grid.shape[-1], device=grid.device) * self.levels
-        cells = F.embedding(grid.long() + offsets, self.table.weight.t())  # (..., h, w, c, E)
-        return cells.sum(-2).flatten(-3)
+        hot = self._one_hot(grid)  # (N, h w, c levels)
+        if self.moments is not None:
+            hot = (hot - self.moments.mean) * torch.rsqrt(self.moments.var + 0.01)
+        # a product with one-hot rows beats look-ups, backwards above all
+        return (hot.flatten(0, 1) @ self.table).unflatten(0, grid.shape[:-3] + (-1,)).flatten(-2)
+
+    def _one_hot(self, grid: Tensor) -> Tensor:
+        channels = grid.shape[-1]
+        index = grid.long() + torch.arange(channels, device=grid.device) * self.levels
+        hot = self.table.new_zeros(grid[..., 0].numel(), channels * self.levels)
+        hot.scatter_(1, index.flatten(0, -2), 1.0)
+        return hot.unflatten(0, (-1, grid.shape[-3] * grid.shape[-2]))
+
+    def update(self, grid: Tensor) -> None:
+        """Fold a rollout into the moments."""
+        if self.moments is not None:
+            self.moments.update(self._one_hot(grid))
 
 
 class _Image(nn.Module):
@@ -92,32 +131,22 @@ class _OneHot(nn.Module):
 class _Numbers(nn.Module):
     """Numbers of any shape, flattened; normalised by running moments unless their space is within [-1, 1]."""
 
-    mean: Tensor
-    var: Tensor
-    count: Tensor
-
     def __init__(self, space: gym.Space[Any], normalize: bool) -> None:
         super().__init__()
         self.rank, self.width = len(space.shape or ()), int(np.prod(space.shape or (1,)))
         bounded = not isinstance(space, spaces.Box) or bool((abs(space.low) <= 1).all() and (abs(space.high) <= 1).all())
-        self.normalize = normalize and not bounded
-        self.register_buffer("mean", torch.zeros(self.width))
-        self.register_buffer("var", torch.ones(self.width))
-        self.register_buffer("count", torch.tensor(1e-4))
+        self.moments = _Moments((self.width,)) if normalize and not bounded else None
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.float().flatten(x.dim() - self.rank) if self.rank else x.float()[..., None]
-        if self.normalize:
-            x = ((x - self.mean) / (self.var + 1e-8).sqrt()).clamp(-10, 10)
+        if self.moments is not None:
+            x = ((x - self.moments.mean) * torch.rsqrt(self.moments.var + 1e-8)).clamp(-10, 10)
         return x
 
     def update(self, x: Tensor) -> None:
-        """Fold a rollout's observations into the moments (Chan et al. 1979)."""
-        x = x.float().reshape(-1, self.width)
-        delta, n = x.mean(0) - self.mean, x.shape[0]
-        total = self.count + n
-        spread = self.var * self.count + x.var(0, unbiased=False) * n + delta.square() * self.count * n / total
-        self.mean, self.var, self.count = self.mean + delta * n / total, spread / total, total
+        """Fold a rollout into the moments."""
+        if self.moments is not None:
+            self.moments.update(x.float().reshape(-1, self.width))
 
 
 class Encoder(nn.Module):
@@ -136,7 +165,7 @@ class Encoder(nn.Module):
             return _OneHot(space)
         if isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3:
             if int(space.high.max()) <= 15:
-                return _Symbols(space)
+                return _Symbols(space, normalize)
             if min(space.shape[:2]) >= 36:
                 return _Image(space)
         if isinstance(space, spaces.Box | spaces.MultiBinary):
@@ -153,7 +182,7 @@ class Encoder(nn.Module):
     def update(self, obs: TensorObs) -> None:
         """Update the running moments of the parts that have them."""
         for key, part in zip(self.keys, self.parts, strict=True):
-            if isinstance(part, _Numbers) and part.normalize:
+            if isinstance(part, _Numbers | _Symbols):
                 part.update(obs[key])
 
 

@@ -8,6 +8,7 @@ Schulman et al. 2017 (arXiv 1707.06347); GAE, Schulman et al. 2016; time limits,
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from agents import checkpoint, space_json
 from agents.accounting import count_flops
-from agents.config import PPOConfig
+from agents.config import PPOConfig, SuperposedConfig
 from agents.cores import CORES, SuperposedCore
 from agents.policy import Policy, to_tensors
 from agents.rollout import Episodes, Rollout
@@ -65,6 +66,7 @@ class MemoryPPO:
         self.num_timesteps, self.updates, self.verbose = 0, 0, 0
         self._logger: Logger | None = None
         self._started = False
+        self.progress: Callable[[], float] | None = None  # share of a budget that is not counted in steps
 
     def set_env(self, env: Any) -> None:
         """Train on another environment from now on (World, VecEnv, gymnasium environment or id)."""
@@ -136,11 +138,11 @@ class MemoryPPO:
         iteration, self._clock = 0, (time.perf_counter(), self.num_timesteps)
         while target - self.num_timesteps >= self.world.num_envs:
             steps = min(self.config.num_steps, (target - self.num_timesteps) // self.world.num_envs)
+            self._schedule(self.progress() if self.progress else self.num_timesteps / target)
             self._callback.on_rollout_start()
             if not self._collect(steps):
                 break
             self._callback.on_rollout_end()
-            self._anneal(self.num_timesteps / target)
             self._train()
             iteration += 1
             if log_interval and iteration % log_interval == 0:
@@ -255,10 +257,16 @@ class MemoryPPO:
             } | {f"memory/{name}": value for name, value in info.items()}  # fmt: skip
             return loss, {name: float(value) for name, value in logs.items()}
 
-    def _anneal(self, progress: float) -> None:
-        share = self.config.final_learning_rate
+    def _schedule(self, progress: float) -> None:
+        """Anneal the learning rate, and grow D in equal shares of the training; progress in [0, 1]."""
+        c = self.config
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * (1 - progress * (1 - share))
+            group["lr"] = c.learning_rate * (1 - min(progress, 1.0) * (1 - c.final_learning_rate))
+        if isinstance(c, SuperposedConfig) and c.grow:
+            stages = (c.dim, *c.grow)
+            dim = stages[min(int(progress * len(stages)), len(stages) - 1)]
+            if dim != self.policy.core.memory.expansion.dim:
+                self.resize(dim)
 
     def _log(self) -> None:
         """SB3's tags, once per iteration, after the update."""
@@ -350,6 +358,8 @@ class MemoryPPO:
         self.num_timesteps, self.updates, self._started = meta["num_timesteps"], meta["updates"], meta["started"]
         if self._started:
             core = under("core.")
+            if isinstance(self.policy.core, SuperposedCore):
+                self.policy.core.resize(core["1"].shape[-1])  # D may have grown since
             empty = self.policy.core.initial_state(self.world.num_envs)
             self._state = type(empty)(*(core[str(i)].to(self.device) for i in range(len(empty))))
             self._starts = tensors["starts"].to(self.device)
