@@ -122,7 +122,7 @@ class SuperposedCore(Core):
         super().__init__()
         d, u, v = config.controller, config.key, config.value
         self.config, self.width = config, width
-        laws = [{"c": self.CONTENT, "r": self.REGISTER}[kind] for kind in config.heads]
+        laws = [{"c": self.CONTENT, "r": self.REGISTER, "m": ((0.2, 2.0), 1e-4, -1.0, 1.0), "n": ((0.2, 2.0), 1e-4, -2.0, 1.0), "s": ((0.2, 2.0), 1.0, -2.0, 1.0)}[kind] for kind in config.heads]
         self.heads = h = len(laws)
         self.cell = nn.GRUCell(width, d)
         self.project = nn.Linear(d + width, h * (2 * u + 2 * v + 1))  # keys | queries | values | output gates | write gates

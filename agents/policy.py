@@ -62,38 +62,45 @@ class _Moments(nn.Module):
 
 
 class _Symbols(nn.Module):
-    """Small integer grids (MiniGrid): what stands in each cell, whitened, then embedded by one shared table.
+    """Small integer grids (MiniGrid) -> (..., X): what stands where, whitened, in a factored linear layer.
 
-    A key in view is one cell of 49 and present in a few per cent of all views; beside walls and floors it would hardly
-    move the code. Dividing every symbol of every cell by its running standard deviation makes rare ones loud.
+    A symbol's weight in a cell is the product of a vector for the symbol, shared by all cells, and a matrix for the
+    cell: 10 times fewer parameters than a weight for each. Every symbol of every cell is divided by its running
+    standard deviation, which makes rare ones loud: a key in view is one cell of 49 in a few per cent of all views, and
+    beside walls and floors it would hardly move the code.
     """
 
-    def __init__(self, space: spaces.Box, normalize: bool, width: int = 8) -> None:
+    offset: Tensor
+
+    def __init__(self, space: spaces.Box, width: int, normalize: bool, embedding: int = 8) -> None:
         super().__init__()
-        height, length, channels = space.shape
-        self.levels = int(space.high.max()) + 1
-        self.table = nn.Parameter(torch.randn(channels * self.levels, width) / 2)
-        self.moments = _Moments((height * length, channels * self.levels)) if normalize else None
-        self.width = height * length * width
+        self.cells = space.shape[0] * space.shape[1]
+        levels = space.high.reshape(self.cells, -1).max(0).astype(int) + 1  # per channel
+        self.levels = int(levels.sum())
+        self.register_buffer("offset", torch.as_tensor(np.cumsum(levels) - levels), persistent=False)
+        self.table = nn.Parameter(torch.randn(self.levels, embedding) / 2)
+        bound = (self.cells * embedding) ** -0.5
+        self.place = nn.Parameter(torch.empty(self.cells, embedding, width).uniform_(-bound, bound))
+        self.moments = _Moments((self.cells * self.levels,)) if normalize else None
 
     def forward(self, grid: Tensor) -> Tensor:
-        hot = self._one_hot(grid)  # (N, h w, c levels)
-        if self.moments is not None:
-            hot = (hot - self.moments.mean) * torch.rsqrt(self.moments.var + 0.01)
-        # a product with one-hot rows beats look-ups, backwards above all
-        return (hot.flatten(0, 1) @ self.table).unflatten(0, grid.shape[:-3] + (-1,)).flatten(-2)
+        weight = (self.table @ self.place).flatten(0, 1)  # (cells levels, X)
+        hot = self._one_hot(grid)
+        if self.moments is None:
+            return hot @ weight
+        weight = weight * torch.rsqrt(self.moments.var + 0.01)[:, None]
+        return hot @ weight - self.moments.mean @ weight
 
     def _one_hot(self, grid: Tensor) -> Tensor:
-        channels = grid.shape[-1]
-        index = grid.long() + torch.arange(channels, device=grid.device) * self.levels
-        hot = self.table.new_zeros(grid[..., 0].numel(), channels * self.levels)
-        hot.scatter_(1, index.flatten(0, -2), 1.0)
-        return hot.unflatten(0, (-1, grid.shape[-3] * grid.shape[-2]))
+        """(..., h, w, c) -> (..., cells levels)."""
+        cell = torch.arange(self.cells, device=grid.device)[:, None] * self.levels
+        index = (grid.flatten(-3, -2).long() + (cell + self.offset)).flatten(-2)
+        return torch.zeros(*index.shape[:-1], self.cells * self.levels, device=grid.device).scatter_(-1, index, 1.0)
 
     def update(self, grid: Tensor) -> None:
         """Fold a rollout into the moments."""
         if self.moments is not None:
-            self.moments.update(self._one_hot(grid))
+            self.moments.update(self._one_hot(grid).flatten(0, -2))
 
 
 class _Image(nn.Module):
@@ -150,22 +157,27 @@ class _Numbers(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Any observation space -> (..., X): one part per leaf of the space, then one linear layer and tanh."""
+    """Any observation space -> (..., X): one linear layer over all its leaves, then tanh."""
 
     def __init__(self, space: gym.Space[Any], width: int, normalize: bool = True) -> None:
         super().__init__()
         self.spaces = leaves(space)
         self.keys = list(self.spaces)
-        self.parts = nn.ModuleList([self._part(part, normalize) for part in self.spaces.values()])
-        self.linear = nn.Linear(sum(int(part.width) for part in self.parts), width)
+        self.parts = nn.ModuleDict({self._name(key): self._part(part, width, normalize) for key, part in self.spaces.items()})
+        sizes = [int(part.width) for part in self.parts.values() if not isinstance(part, _Symbols)]
+        self.linear = nn.Linear(sum(sizes), width)
 
     @staticmethod
-    def _part(space: gym.Space[Any], normalize: bool) -> nn.Module:
+    def _name(key: str) -> str:
+        return "leaf" + key.replace(".", "_")  # module names hold no dots and are not empty
+
+    @staticmethod
+    def _part(space: gym.Space[Any], width: int, normalize: bool) -> nn.Module:
         if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
             return _OneHot(space)
         if isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3:
             if int(space.high.max()) <= 15:
-                return _Symbols(space, normalize)
+                return _Symbols(space, width, normalize)
             if min(space.shape[:2]) >= 36:
                 return _Image(space)
         if isinstance(space, spaces.Box | spaces.MultiBinary):
@@ -176,12 +188,19 @@ class Encoder(nn.Module):
         )
 
     def forward(self, obs: TensorObs) -> Tensor:
-        parts = [part(obs[key]) for key, part in zip(self.keys, self.parts, strict=True)]
-        return torch.tanh(self.linear(torch.cat(parts, -1) if len(parts) > 1 else parts[0]))
+        out, numbers = self.linear.bias, []
+        for key, part in zip(self.keys, self.parts.values(), strict=True):
+            if isinstance(part, _Symbols):
+                out = out + part(obs[key])
+            else:
+                numbers.append(part(obs[key]))
+        if numbers:
+            out = out + torch.cat(numbers, -1) @ self.linear.weight.t()
+        return torch.tanh(out)
 
     def update(self, obs: TensorObs) -> None:
         """Update the running moments of the parts that have them."""
-        for key, part in zip(self.keys, self.parts, strict=True):
+        for key, part in zip(self.keys, self.parts.values(), strict=True):
             if isinstance(part, _Numbers | _Symbols):
                 part.update(obs[key])
 

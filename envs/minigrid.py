@@ -5,7 +5,7 @@ Description
     (C++, the extra `[fast]`). They draw layouts from different random streams, so a seed means different
     episodes in each.
 Observation
-    Dict: `image` Box(0, 10, (7, 7, 3), uint8), what is in view as (type, colour, state); `direction`
+    Dict: `image` Box(0, (10, 5, 3), (7, 7, 3), uint8), what is in view as (type, colour, state); `direction`
     Discrete(4); `prev_action` Discrete(actions + 1), 0 at the first step of an episode, else 1 + the last
     action. The mission text is left out: ids whose goal stands only in the text (most of BabyAI's) cannot
     be solved fully.
@@ -29,6 +29,8 @@ from gymnasium import spaces
 from envs.gym_world import GymWorld
 from envs.kernels import seed_streams
 from envs.world import Obs, Transition, World, fresh_seed
+
+_HIGHEST = (10, 5, 3)  # of the types, colours and states that MiniGrid encodes (a state is also an agent's direction)
 
 Engine = Literal["auto", "envpool", "minigrid"]
 
@@ -66,7 +68,7 @@ def compact_space(actions: int) -> spaces.Dict:
     """Return the observation space of an environment with that many actions."""
     return spaces.Dict(
         {
-            "image": spaces.Box(0, 10, (7, 7, 3), np.uint8),
+            "image": spaces.Box(np.zeros((7, 7, 3), np.uint8), np.full((7, 7, 3), _HIGHEST, np.uint8)),
             "direction": spaces.Discrete(4),
             "prev_action": spaces.Discrete(actions + 1),
         }
