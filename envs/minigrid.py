@@ -68,7 +68,7 @@ def compact_space(actions: int) -> spaces.Dict:
     """Return the observation space of an environment with that many actions."""
     return spaces.Dict(
         {
-            "image": spaces.Box(np.zeros((7, 7, 3), np.uint8), np.full((7, 7, 3), _HIGHEST, np.uint8)),
+            "image": spaces.Box(np.zeros((7, 7, 3), np.uint8), np.full((7, 7, 3), _HIGHEST, np.uint8), dtype=np.uint8),
             "direction": spaces.Discrete(4),
             "prev_action": spaces.Discrete(actions + 1),
         }
