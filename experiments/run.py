@@ -222,8 +222,8 @@ def prepare(
         state = "finished" if finished else "not finished"
         then = f"{look}, or train it longer with --resume and a larger --budget" if finished else again
         raise RunError(
-            f"{folder} holds a run already ({state}). Either go on with it: {then}; or replace it: add --force; "
-            "or keep both: add --name LABEL."
+            f"{folder} holds a run already ({state}). Either go on with it: {then}; "
+            "or replace it: add --force; or keep both: add --name LABEL."
         )
     before = asdict(configs.read(folder / "config.json"))
     other = [k for k, v in asdict(config).items() if k not in configs.RESUMABLE and before[k] != _plain(v)]

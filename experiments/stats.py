@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 Aggregate = Callable[[np.ndarray], float]
 
@@ -35,7 +34,9 @@ def aggregate_median(scores: np.ndarray) -> float:
 
 def aggregate_iqm(scores: np.ndarray) -> float:
     """Interquartile mean: the mean of the middle half of all scores (runs, tasks)."""
-    return float(stats.trim_mean(scores, proportiontocut=0.25, axis=None))
+    from scipy.stats import trim_mean  # here, because importing it takes most of a second
+
+    return float(trim_mean(scores, proportiontocut=0.25, axis=None))
 
 
 def aggregate_optimality_gap(scores: np.ndarray, gamma: float = 1.0) -> float:

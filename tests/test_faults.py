@@ -179,13 +179,13 @@ def test_a_broken_last_names_the_others(tmp_path: Path) -> None:
         run.train(replace(config, budget="steps=512"), resume=True)
 
 
-class Sick(gymnasium.Env[np.ndarray, int]):
+class Sick(gymnasium.Env[Any, Any]):
     """Sends NaN from its 50th step on."""
 
     observation_space = gymnasium.spaces.Box(-1.0, 1.0, (3,), np.float32)
     action_space = gymnasium.spaces.Discrete(2)
 
-    def __init__(self) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         self.steps = 0
 
     def reset(
