@@ -1,7 +1,6 @@
 """Agents by name: the only registry. An agent is a dataclass of settings and a constructor.
 
-    >>> from agents import make
-    >>> model = make("superposed", "RecallMix-N32-D16-v0").learn(100_000)
+model = agents.make("superposed", "RecallMix-N32-D16-v0").learn(100_000)
 """
 
 from __future__ import annotations
@@ -70,7 +69,9 @@ def scaled(name: str, config: Any, world: Any, multiple: float) -> Any:
     """
     field = get(name).width
     if field is None:
-        raise ValueError(f"{name} has no width to scale; scale one of: {', '.join(n for n in AGENTS if AGENTS[n].width)}")
+        raise ValueError(
+            f"{name} has no width to scale; scale one of: {', '.join(n for n in AGENTS if AGENTS[n].width)}"
+        )
     target = multiple * count_parameters("superposed", CORES["superposed"][0](encoder=config.encoder), world)
     low, high = 1, 2
     size = lambda width: count_parameters(name, dataclasses.replace(config, **{field: width}), world)  # noqa: E731

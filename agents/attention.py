@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from agents import config as configs
 from agents.core import Core, Unrolled
@@ -48,14 +49,17 @@ class TransformerCore(Core):
         )
         self.position = nn.Parameter(torch.zeros(config.layers, heads, config.window))
 
+    @override
     def initial_state(self, batch: int) -> TransformerState:
         zeros, c = self.embed.weight.new_zeros, self.config
         return TransformerState(zeros(batch, c.layers, c.window, 2 * c.width), zeros(batch, 1))
 
+    @override
     def step(self, x: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
         out = self.unroll(x[None], state, torch.zeros(1, x.shape[0], dtype=torch.bool, device=x.device))
         return out.ys[0], out.state
 
+    @override
     def unroll(self, xs: Tensor, state: TransformerState, starts: Tensor) -> Unrolled:
         steps, window = xs.shape[0], self.config.window
         mask, distance = self._mask(state.length, starts.t())
@@ -69,13 +73,14 @@ class TransformerCore(Core):
             bias = self.position[layer][:, distance]  # (heads, T, W + T)
             bias = torch.where(mask[:, None], bias, -torch.inf)
             split = (self.config.attention_heads, -1)
-            read = F.scaled_dot_product_attention(
-                *(part.unflatten(-1, split).transpose(1, 2) for part in (query, key, value)), attn_mask=bias
-            )
+            query, key, value = (part.unflatten(-1, split).transpose(1, 2) for part in (query, key, value))
+            read = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
             h = h + out(read.transpose(1, 2).flatten(-2))
             h = h + mlp(self.norms[2 * layer + 1](h))
         since = torch.arange(steps, 0, -1, device=xs.device)[:, None] * starts  # steps from each start to the end
-        last = since.masked_fill(~starts, steps + window).amin(0)[:, None]  # (B, 1) of the last start, large without one
+        last = since.masked_fill(~starts, steps + window).amin(0)[
+            :, None
+        ]  # (B, 1) of the last start, large without one
         length = torch.minimum(last, state.length + steps).clamp(max=window).to(state.length.dtype)
         fresh = torch.arange(window, 0, -1, device=xs.device) <= length  # (B, W), what reached this episode
         cache = torch.stack(caches, 1) * fresh[:, None, :, None]
@@ -118,14 +123,17 @@ class SlotsCore(Core):
         with torch.no_grad():
             self.project.bias[-1] = -1.0
 
+    @override
     def initial_state(self, batch: int) -> SlotsState:
         zeros, c = self.project.weight.new_zeros, self.config
         return SlotsState(zeros(batch, c.controller), zeros(batch, c.slots, c.key + c.value + 1))
 
+    @override
     def step(self, x: Tensor, state: SlotsState) -> tuple[Tensor, SlotsState]:
         out = self.unroll(x[None], state, torch.zeros(1, x.shape[0], dtype=torch.bool, device=x.device))
         return out.ys[0], out.state
 
+    @override
     def unroll(self, xs: Tensor, state: SlotsState, starts: Tensor) -> Unrolled:
         c, window, steps = self.config, self.config.slots, xs.shape[0]
         gx = F.linear(xs, self.cell.weight_ih, self.cell.bias_ih)

@@ -1,4 +1,4 @@
-"""Every default of the trained agents, once: one frozen dataclass per agent, a line of documentation under each field."""
+"""Every default of the trained agents, once: a frozen dataclass per agent, a line of documentation under each field."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ class PPOConfig:
     """Minibatches per epoch, each of whole environment columns."""
     update_epochs: int = 4
     """Passes over each rollout."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     """Adam's, at the start."""
+    target_kl: float = 0.01
+    """The learning rate is raised and lowered, by up to a factor of 5, to keep the policy moving by about this KL
+    divergence per iteration; 0 leaves it alone."""
     final_learning_rate: float = 0.1
     """Share of the learning rate left at the end of a linear anneal; 1 keeps it constant."""
     gamma: float = 0.99

@@ -37,10 +37,10 @@ class Core(nn.Module):
 
     def initial_state(self, batch: int) -> Any:
         """The empty memory of `batch` environments."""
-        raise NotImplementedError
+        raise NotImplementedError(type(self).__name__)
 
     def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """x (B, X) -> y (B, Y) and the next state."""
+        """Take x (B, X), return y (B, Y) and the next state."""
         raise NotImplementedError
 
     def step_(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
@@ -48,5 +48,5 @@ class Core(nn.Module):
         return self.step(x, state)
 
     def unroll(self, xs: Tensor, state: Any, starts: Tensor) -> Unrolled:
-        """xs (T, B, X), starts (T, B) bool -> ys (T, B, Y), the last state, info."""
+        """Take xs (T, B, X) and starts (T, B) bool, return ys (T, B, Y), the last state and info."""
         raise NotImplementedError

@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from agents import config as configs
 from agents.attention import SlotsCore, TransformerCore
 from agents.core import Core, Unrolled
 from agents.recurrence import gru_scan, gru_step, lstm_scan
 from agents.superposition import Expansion, SuperposedMemory
+
 
 class NoState(NamedTuple):
     """No memory; a column of zeros tells the batch size."""
@@ -33,12 +35,15 @@ class NoCore(Core):
         self.linear = nn.Linear(width, config.hidden)
         self.output_width = config.hidden
 
+    @override
     def initial_state(self, batch: int) -> NoState:
         return NoState(self.linear.weight.new_zeros(batch, 0))
 
+    @override
     def step(self, x: Tensor, state: NoState) -> tuple[Tensor, NoState]:
         return torch.tanh(self.linear(x)), state
 
+    @override
     def unroll(self, xs: Tensor, state: NoState, starts: Tensor) -> Unrolled:
         return Unrolled(torch.tanh(self.linear(xs)), state, {})
 
@@ -57,13 +62,18 @@ class GRUCore(Core):
         self.output_width = config.hidden
         self.cell = nn.GRUCell(width, config.hidden)
 
+    @override
     def initial_state(self, batch: int) -> GRUState:
         return GRUState(self.cell.weight_ih.new_zeros(batch, self.output_width))
 
+    @override
     def step(self, x: Tensor, state: GRUState) -> tuple[Tensor, GRUState]:
-        h = gru_step(F.linear(x, self.cell.weight_ih, self.cell.bias_ih), state.h, self.cell.weight_hh, self.cell.bias_hh)
+        h = gru_step(
+            F.linear(x, self.cell.weight_ih, self.cell.bias_ih), state.h, self.cell.weight_hh, self.cell.bias_hh
+        )
         return h, GRUState(h)
 
+    @override
     def unroll(self, xs: Tensor, state: GRUState, starts: Tensor) -> Unrolled:
         gx = F.linear(xs, self.cell.weight_ih, self.cell.bias_ih)
         hs = gru_scan(gx, state.h, self.cell.weight_hh, self.cell.bias_hh, starts)
@@ -85,14 +95,17 @@ class LSTMCore(Core):
         self.output_width = config.hidden
         self.cell = nn.LSTMCell(width, config.hidden)
 
+    @override
     def initial_state(self, batch: int) -> LSTMState:
         zeros = self.cell.weight_ih.new_zeros(batch, self.output_width)
         return LSTMState(zeros, zeros.clone())
 
+    @override
     def step(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
         h, c = self.cell(x, (state.h, state.c))
         return h, LSTMState(h, c)
 
+    @override
     def unroll(self, xs: Tensor, state: LSTMState, starts: Tensor) -> Unrolled:
         gx = F.linear(xs, self.cell.weight_ih, self.cell.bias_ih + self.cell.bias_hh)
         hs, cs = lstm_scan(gx, state.h, state.c, self.cell.weight_hh, starts)
@@ -122,10 +135,21 @@ class SuperposedCore(Core):
         super().__init__()
         d, u, v = config.controller, config.key, config.value
         self.config, self.width = config, width
-        laws = [{"c": self.CONTENT, "r": self.REGISTER, "m": ((0.2, 2.0), 1e-4, -1.0, 1.0), "n": ((0.2, 2.0), 1e-4, -2.0, 1.0), "s": ((0.2, 2.0), 1.0, -2.0, 1.0)}[kind] for kind in config.heads]
+        laws = [
+            {
+                "c": self.CONTENT,
+                "r": self.REGISTER,
+                "m": ((0.2, 2.0), 1e-4, -1.0, 1.0),
+                "n": ((0.2, 2.0), 1e-4, -2.0, 1.0),
+                "s": ((0.2, 2.0), 1.0, -2.0, 1.0),
+            }[kind]
+            for kind in config.heads
+        ]
         self.heads = h = len(laws)
         self.cell = nn.GRUCell(width, d)
-        self.project = nn.Linear(d + width, h * (2 * u + 2 * v + 1))  # keys | queries | values | output gates | write gates
+        self.project = nn.Linear(
+            d + width, h * (2 * u + 2 * v + 1)
+        )  # keys | queries | values | output gates | write gates
         self.log_floor = nn.Parameter(torch.tensor([math.log(law[1]) for law in laws]))
         self.memory = SuperposedMemory(Expansion(u, config.dim, [law[0] for law in laws], seed))
         self.output_width = d + h * v
@@ -138,11 +162,17 @@ class SuperposedCore(Core):
                         part[queries] = part[keys]
                 self.project.bias[h * (2 * u + 2 * v) + head] = bias
 
+    @override
     def initial_state(self, batch: int) -> SuperposedState:
         zeros = self.project.weight.new_zeros
         return SuperposedState(
-            zeros(batch, self.config.controller), zeros(batch, self.heads, self.config.value, self.memory.expansion.dim)
+            zeros(batch, self.config.controller), zeros(batch, self.heads, self.config.value, self.dim)
         )
+
+    @property
+    def dim(self) -> int:
+        """D, features of each head."""
+        return self.memory.expansion.dim
 
     def resize(self, dim: int) -> None:
         """Change D; no trained parameter changes. States made before go through `SuperposedMemory.resize`."""
@@ -163,11 +193,19 @@ class SuperposedCore(Core):
         where = where * torch.rsqrt(where.square().mean(-1, keepdim=True) + self.log_floor.exp()[:, None])
         # a gate that can be exactly 0: one that leaks 1e-3 a step is an erased memory after 10^4 steps
         gate = (1.2 * torch.sigmoid(gate) - 0.1).clamp(0, 1)
-        return where[..., 0, :, :], where[..., 1, :, :], torch.tanh(value).unflatten(-1, (n, v)), gate, 2 * torch.sigmoid(use)
+        return (
+            where[..., 0, :, :],
+            where[..., 1, :, :],
+            torch.tanh(value).unflatten(-1, (n, v)),
+            gate,
+            2 * torch.sigmoid(use),
+        )
 
+    @override
     def step(self, x: Tensor, state: SuperposedState) -> tuple[Tensor, SuperposedState]:
         return self._step(x, state, self.memory.step)
 
+    @override
     def step_(self, x: Tensor, state: SuperposedState) -> tuple[Tensor, SuperposedState]:
         return self._step(x, state, self.memory.step_)
 
@@ -178,6 +216,7 @@ class SuperposedCore(Core):
         read, m = memory(state.m, key, query, value, gate, gate)
         return torch.cat((z, use * read.flatten(-2)), -1), SuperposedState(z, m)
 
+    @override
     def unroll(self, xs: Tensor, state: SuperposedState, starts: Tensor) -> Unrolled:
         gx = F.linear(xs, self.cell.weight_ih, self.cell.bias_ih)
         zs = gru_scan(gx, state.z, self.cell.weight_hh, self.cell.bias_hh, starts)  # (T, B, d)

@@ -5,7 +5,8 @@ Axes: T time, B batch, X encoder width, Y core output, A action logits (all comp
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple, cast
 
 import gymnasium as gym
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from gymnasium import spaces
 from torch import Tensor, nn
+from typing_extensions import override
 
 from agents.config import PPOConfig
 from agents.core import reset
@@ -61,7 +63,16 @@ class _Moments(nn.Module):
         self.mean, self.var, self.count = self.mean + delta * n / total, spread / total, total
 
 
-class _Symbols(nn.Module):
+class _Part(nn.Module):
+    """Encodes one leaf of the observation: to `width` numbers for the linear layer, or, at width 0, straight to X."""
+
+    width: int = 0
+
+    def update(self, x: Tensor) -> None:
+        """Fold a rollout (T, B, ...) into the running moments; most parts have none."""
+
+
+class _Symbols(_Part):
     """Small integer grids (MiniGrid) -> (..., X): what stands where, whitened, in a factored linear layer.
 
     A symbol's weight in a cell is the product of a vector for the symbol, shared by all cells, and a matrix for the
@@ -72,7 +83,7 @@ class _Symbols(nn.Module):
 
     offset: Tensor
 
-    def __init__(self, space: spaces.Box, width: int, normalize: bool, embedding: int = 8) -> None:
+    def __init__(self, space: spaces.Box, width: int, normalize: bool, embedding: int = 4) -> None:
         super().__init__()
         self.cells = space.shape[0] * space.shape[1]
         levels = space.high.reshape(self.cells, -1).max(0).astype(int) + 1  # per channel
@@ -97,13 +108,13 @@ class _Symbols(nn.Module):
         index = (grid.flatten(-3, -2).long() + (cell + self.offset)).flatten(-2)
         return torch.zeros(*index.shape[:-1], self.cells * self.levels, device=grid.device).scatter_(-1, index, 1.0)
 
+    @override
     def update(self, grid: Tensor) -> None:
-        """Fold a rollout into the moments."""
         if self.moments is not None:
             self.moments.update(self._one_hot(grid).flatten(0, -2))
 
 
-class _Image(nn.Module):
+class _Image(_Part):
     """Pixels (H, W, C) uint8: the convolutional stack of Mnih et al. 2015."""
 
     def __init__(self, space: spaces.Box) -> None:
@@ -121,12 +132,14 @@ class _Image(nn.Module):
         return out.unflatten(0, pixels.shape[:-3]) if pixels.dim() > 3 else out[0]
 
 
-class _OneHot(nn.Module):
+class _OneHot(_Part):
     """Discrete and MultiDiscrete: one-hot vectors side by side."""
 
     def __init__(self, space: spaces.Discrete | spaces.MultiDiscrete) -> None:
         super().__init__()
-        self.sizes = [int(n) for n in np.atleast_1d(space.n if isinstance(space, spaces.Discrete) else space.nvec.flatten())]
+        self.sizes = [
+            int(n) for n in np.atleast_1d(space.n if isinstance(space, spaces.Discrete) else space.nvec.flatten())
+        ]
         self.start, self.discrete = int(np.min(space.start)), isinstance(space, spaces.Discrete)
         self.width = sum(self.sizes)
 
@@ -135,13 +148,15 @@ class _OneHot(nn.Module):
         return torch.cat([F.one_hot(index[..., i] - self.start, n) for i, n in enumerate(self.sizes)], -1).float()
 
 
-class _Numbers(nn.Module):
+class _Numbers(_Part):
     """Numbers of any shape, flattened; normalised by running moments unless their space is within [-1, 1]."""
 
     def __init__(self, space: gym.Space[Any], normalize: bool) -> None:
         super().__init__()
         self.rank, self.width = len(space.shape or ()), int(np.prod(space.shape or (1,)))
-        bounded = not isinstance(space, spaces.Box) or bool((abs(space.low) <= 1).all() and (abs(space.high) <= 1).all())
+        bounded = not isinstance(space, spaces.Box) or bool(
+            (abs(space.low) <= 1).all() and (abs(space.high) <= 1).all()
+        )
         self.moments = _Moments((self.width,)) if normalize and not bounded else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -150,8 +165,8 @@ class _Numbers(nn.Module):
             x = ((x - self.moments.mean) * torch.rsqrt(self.moments.var + 1e-8)).clamp(-10, 10)
         return x
 
+    @override
     def update(self, x: Tensor) -> None:
-        """Fold a rollout into the moments."""
         if self.moments is not None:
             self.moments.update(x.float().reshape(-1, self.width))
 
@@ -163,16 +178,14 @@ class Encoder(nn.Module):
         super().__init__()
         self.spaces = leaves(space)
         self.keys = list(self.spaces)
-        self.parts = nn.ModuleDict({self._name(key): self._part(part, width, normalize) for key, part in self.spaces.items()})
-        sizes = [int(part.width) for part in self.parts.values() if not isinstance(part, _Symbols)]
-        self.linear = nn.Linear(sum(sizes), width)
+        self.parts = nn.ModuleList([self._part(part, width, normalize) for part in self.spaces.values()])
+        self.linear = nn.Linear(sum(part.width for _, part in self._leaves()), width)
+
+    def _leaves(self) -> Iterator[tuple[str, _Part]]:
+        return zip(self.keys, cast(list[_Part], list(self.parts)), strict=True)
 
     @staticmethod
-    def _name(key: str) -> str:
-        return "leaf" + key.replace(".", "_")  # module names hold no dots and are not empty
-
-    @staticmethod
-    def _part(space: gym.Space[Any], width: int, normalize: bool) -> nn.Module:
+    def _part(space: gym.Space[Any], width: int, normalize: bool) -> _Part:
         if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
             return _OneHot(space)
         if isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3:
@@ -188,21 +201,18 @@ class Encoder(nn.Module):
         )
 
     def forward(self, obs: TensorObs) -> Tensor:
-        out, numbers = self.linear.bias, []
-        for key, part in zip(self.keys, self.parts.values(), strict=True):
-            if isinstance(part, _Symbols):
+        """Encode a batch with any leading axes."""
+        numbers = [part(obs[key]) for key, part in self._leaves() if part.width]
+        out = self.linear(torch.cat(numbers, -1)) if numbers else self.linear.bias
+        for key, part in self._leaves():
+            if not part.width:
                 out = out + part(obs[key])
-            else:
-                numbers.append(part(obs[key]))
-        if numbers:
-            out = out + torch.cat(numbers, -1) @ self.linear.weight.t()
         return torch.tanh(out)
 
     def update(self, obs: TensorObs) -> None:
         """Update the running moments of the parts that have them."""
-        for key, part in zip(self.keys, self.parts.values(), strict=True):
-            if isinstance(part, _Numbers | _Symbols):
-                part.update(obs[key])
+        for key, part in self._leaves():
+            part.update(obs[key])
 
 
 class Categoricals:
@@ -249,14 +259,21 @@ class Policy(nn.Module):
     """
 
     def __init__(
-        self, observation_space: gym.Space[Any], action_space: gym.Space[Any], core: str, config: PPOConfig, seed: int = 0
+        self,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        core: str,
+        config: PPOConfig,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         if not isinstance(action_space, spaces.Discrete | spaces.MultiDiscrete):
             raise ValueError(
                 f"action space {action_space} is not supported: use Discrete or MultiDiscrete (sb3-ppo takes the others)"
             )
-        self.sizes = [int(n) for n in np.atleast_1d(getattr(action_space, "nvec", getattr(action_space, "n", 0))).flatten()]
+        self.sizes = [
+            int(n) for n in np.atleast_1d(getattr(action_space, "nvec", getattr(action_space, "n", 0))).flatten()
+        ]
         self.scalar_action = isinstance(action_space, spaces.Discrete)
         self.action_start = np.asarray(action_space.start).flatten()
         self.encoder = Encoder(observation_space, config.encoder, config.normalize_obs)
@@ -264,8 +281,9 @@ class Policy(nn.Module):
         width, head = config.encoder + self.core.output_width, config.head
         self.pi = nn.Sequential(nn.Linear(width, head), nn.Tanh(), nn.Linear(head, sum(self.sizes)))
         self.vf = nn.Sequential(nn.Linear(width, head), nn.Tanh(), nn.Linear(head, 1))
-        nn.init.orthogonal_(self.pi[2].weight, 0.01)
-        nn.init.zeros_(self.pi[2].bias)
+        last = cast(nn.Linear, self.pi[2])
+        nn.init.orthogonal_(last.weight, 0.01)
+        nn.init.zeros_(last.bias)
 
     def step(self, obs: TensorObs, state: Any, starts: Tensor) -> tuple[Categoricals, Tensor, Any]:
         """One step: obs (B, ...), starts (B,) bool -> distribution, values (B,), next state."""

@@ -64,6 +64,8 @@ class MemoryPPO:
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=self.config.learning_rate, eps=1e-5, fused=True)
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.num_timesteps, self.updates, self.verbose = 0, 0, 0
+        self.pace = 1.0  # of learning, see `target_kl`
+        self._last_train: dict[str, float] = {}
         self._logger: Logger | None = None
         self._started = False
         self.progress: Callable[[], float] | None = None  # share of a budget that is not counted in steps
@@ -192,7 +194,7 @@ class MemoryPPO:
         return True
 
     def _cut_off_value(self, final_obs: Any, truncated: np.ndarray) -> Tensor:
-        """gamma V(final observation) where a time limit cut the episode, 0 elsewhere: (B,)."""
+        """Return gamma V(final observation) where a time limit cut the episode, 0 elsewhere: (B,)."""
         obs = self._on_device(to_tensors(final_obs, self.policy.encoder.keys))
         cut = torch.as_tensor(truncated, device=self.device)
         value = self.policy.step(obs, self._state, torch.zeros_like(cut))[1]
@@ -260,13 +262,16 @@ class MemoryPPO:
     def _schedule(self, progress: float) -> None:
         """Anneal the learning rate, and grow D in equal shares of the training; progress in [0, 1]."""
         c = self.config
+        left = 1 - min(progress, 1.0) * (1 - c.final_learning_rate)
+        if c.target_kl and self._last_train:
+            moved = self._last_train["train/approx_kl"] / (c.target_kl * left)
+            self.pace *= 1.2 if moved < 0.5 else 1 / 1.2 if moved > 2 else 1
+            self.pace = min(max(self.pace, 0.2), 2.5)
         for group in self.optimizer.param_groups:
-            group["lr"] = c.learning_rate * (1 - min(progress, 1.0) * (1 - c.final_learning_rate))
+            group["lr"] = c.learning_rate * left * self.pace
         if isinstance(c, SuperposedConfig) and c.grow:
             stages = (c.dim, *c.grow)
-            dim = stages[min(int(progress * len(stages)), len(stages) - 1)]
-            if dim != self.policy.core.memory.expansion.dim:
-                self.resize(dim)
+            self.resize(stages[min(int(progress * len(stages)), len(stages) - 1)])
 
     def _log(self) -> None:
         """SB3's tags, once per iteration, after the update."""
@@ -322,6 +327,8 @@ class MemoryPPO:
         """Change D of a superposed memory; the number of trained parameters stays the same."""
         if not isinstance(self.policy.core, SuperposedCore):
             raise ValueError(f"{type(self.policy.core).__name__} has no dim to change; only superposed has")
+        if dim == self.policy.core.dim:
+            return
         self.policy.core.resize(dim)
         if self._started:
             self._state = self._state._replace(m=SuperposedMemory.resize(self._state.m, dim))
@@ -337,15 +344,17 @@ class MemoryPPO:
         if self._started:
             tensors |= {f"core.{i}": part for i, part in enumerate(self._state)} | {"starts": self._starts}
             tensors |= {f"world.{name}": torch.as_tensor(part) for name, part in self.world.state().items()}
-            tensors |= {"returns": torch.as_tensor(self.episodes.returns), "lengths": torch.as_tensor(self.episodes.lengths)}
+            tensors |= {name: torch.as_tensor(getattr(self.episodes, name)) for name in ("returns", "lengths")}
         meta = {
-            "num_timesteps": self.num_timesteps, "updates": self.updates, "started": self._started, "seed": self.seed,
-            "episodes": list(self.episodes.recent), "config": asdict(self.config),
+            "num_timesteps": self.num_timesteps, "updates": self.updates, "pace": self.pace, "started": self._started,
+            "seed": self.seed, "episodes": list(self.episodes.recent), "config": asdict(self.config),
+            "last_train": self._last_train,
         }  # fmt: skip
         return {name: part.detach().cpu().clone().contiguous() for name, part in tensors.items()}, meta
 
     def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         """Continue from `snapshot`, of an agent with the same config."""
+
         def under(prefix: str) -> dict[str, Tensor]:
             return {name[len(prefix) :]: part for name, part in tensors.items() if name.startswith(prefix)}
 
@@ -356,6 +365,7 @@ class MemoryPPO:
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": slots})
         self.generator.set_state(tensors["rng"])
         self.num_timesteps, self.updates, self._started = meta["num_timesteps"], meta["updates"], meta["started"]
+        self.pace, self._last_train = meta["pace"], meta["last_train"]
         if self._started:
             core = under("core.")
             if isinstance(self.policy.core, SuperposedCore):

@@ -127,9 +127,7 @@ class _GRUScan(torch.autograd.Function):
 
 class _LSTMScan(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, gx: Tensor, h0: Tensor, c0: Tensor, weight: Tensor, keep: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, gx: Tensor, h0: Tensor, c0: Tensor, weight: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
         steps, n = gx.shape[0], h0.shape[1]
         before = gx.new_empty(steps, *h0.shape)
         cells_before, cells, out, squashed = (torch.empty_like(before) for _ in range(4))
@@ -152,7 +150,7 @@ class _LSTMScan(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         before, cells_before, gates, squashed, weight, keep = ctx.saved_tensors
         grad_out, grad_cells = grads
-        steps, n = before.shape[0], before.shape[2]
+        steps = before.shape[0]
         i, f, g, o = gates.chunk(4, -1)
         to_cell = o * (1 - squashed * squashed)
         factors = torch.cat((g * i * (1 - i), cells_before * f * (1 - f), i * (1 - g * g), squashed * o * (1 - o)), -1)
@@ -174,7 +172,8 @@ def gru_scan(gx: Tensor, h0: Tensor, weight: Tensor, bias: Tensor, starts: Tenso
     Args:
         gx: (T, B, 3N), input part of the gates (reset, update, new).
         h0: (B, N), state before the first step.
-        weight: (3N, N) and bias: (3N), the recurrent part.
+        weight: (3N, N), recurrent weights.
+        bias: (3N), recurrent biases.
         starts: (T, B) bool, True where the state is zeroed before the step.
 
     Returns:

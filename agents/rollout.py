@@ -61,9 +61,8 @@ class Episodes:
         self.lengths += 1
         if not ends.any():
             return []
-        ended = list(
-            zip(self.returns[ends].tolist(), self.lengths[ends].tolist(), success[ends].astype(float).tolist(), strict=True)
-        )
+        columns = (self.returns[ends], self.lengths[ends], success[ends].astype(float))
+        ended = list(zip(*(column.tolist() for column in columns), strict=True))
         self.recent.extend(ended)
         self.returns[ends], self.lengths[ends] = 0, 0
         return ended

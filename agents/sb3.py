@@ -155,9 +155,7 @@ class Bridge:
     def _sample(self: Any) -> tuple[Any, torch.Tensor]:
         """A batch of observations and actions of the right shapes, to count FLOPs on."""
         space = self.observation_space
-        empty = (
-            {k: _zeros(s, self.n_envs) for k, s in space.items()} if isinstance(space, spaces.Dict) else None
-        )
+        empty = {k: _zeros(s, self.n_envs) for k, s in space.items()} if isinstance(space, spaces.Dict) else None
         obs = obs_as_tensor(_zeros(space, self.n_envs) if empty is None else empty, self.device)
         return obs, torch.as_tensor(np.array([self.action_space.sample() for _ in range(self.n_envs)]))
 
@@ -224,8 +222,7 @@ def build_dqn(config: SB3DQNConfig, world: World, seed: int, device: str) -> DQN
     """Make Stable-Baselines3's DQN for a world; ValueError if the actions are not Discrete."""
     if not isinstance(world.action_space, spaces.Discrete):
         raise ValueError(
-            f"sb3-dqn needs a Discrete action space, this environment has {world.action_space}: "
-            "use --agent sb3-ppo."
+            f"sb3-dqn needs a Discrete action space, this environment has {world.action_space}: use --agent sb3-ppo."
         )
     return DQNBaseline(**_arguments(config, world, seed, device))
 

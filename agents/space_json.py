@@ -47,5 +47,5 @@ def load(data: dict[str, Any]) -> gym.Space[Any]:
     if kind == "multi_binary":
         return spaces.MultiBinary(value)
     low, high, shape, dtype = value
-    bounds = [np.broadcast_to(np.array(b, float).reshape(shape if isinstance(b, list) else ()), shape) for b in (low, high)]
-    return spaces.Box(bounds[0].astype(dtype), bounds[1].astype(dtype), tuple(shape), np.dtype(dtype).type)
+    low, high = (np.broadcast_to(np.reshape(b, shape if isinstance(b, list) else ()), shape) for b in (low, high))
+    return spaces.Box(low.astype(dtype), high.astype(dtype), tuple(shape), np.dtype(dtype).type)

@@ -127,7 +127,8 @@ class SuperposedMemory(nn.Module):
             return read, m.copy_(after)
         both = _features(torch.stack((key, query), -2) @ self.expansion.omega)
         read = torch.empty_like(value)
-        _step_in_place(*(part.contiguous().numpy() for part in (m, both, value, write, erase)), read.numpy())
+        arrays = [part.contiguous().numpy() for part in (m, both, value, write, erase, read)]
+        _step_in_place(*arrays)
         return read, m
 
     def unroll(
@@ -241,12 +242,11 @@ class _Chunk(torch.autograd.Function):
         found_k, found_q = (p @ m.mT).split(steps, 2)  # (B, H, T, V) each: what M_0 answers
         found_k, found_q = found_k * first, found_q * first
         system = erase * gram
-        delta = torch.linalg.solve_triangular(
-            system, write * values - erase * found_k, upper=False, unitriangular=True
-        )
+        delta = torch.linalg.solve_triangular(system, write * values - erase * found_k, upper=False, unitriangular=True)
         read = torch.baddbmm(found_q.flatten(0, 1), attend.flatten(0, 1), delta.flatten(0, 1)).view_as(delta)
         after = (m * alive).flatten(0, 1).baddbmm_((delta * last).flatten(0, 1).mT, keys.flatten(0, 1))
-        ctx.save_for_backward(m, p, values, write, erase, gram, attend, found_k, system, delta, lower, first, last, omega)
+        masks = (lower, first, last)
+        ctx.save_for_backward(m, p, values, write, erase, gram, attend, found_k, system, delta, *masks, omega)
         return read, after.view_as(m)
 
     @staticmethod
