@@ -74,7 +74,8 @@ def scaled(name: str, config: Any, world: Any, multiple: float) -> Any:
         )
     target = multiple * count_parameters("superposed", CORES["superposed"][0](encoder=config.encoder), world)
     low, high = 1, 2
-    size = lambda width: count_parameters(name, dataclasses.replace(config, **{field: width}), world)  # noqa: E731
+    unit = getattr(config, "attention_heads", 1)  # the width is a multiple of it
+    size = lambda n: count_parameters(name, dataclasses.replace(config, **{field: n * unit}), world)  # noqa: E731
     while size(high) < target:
         low, high = high, 2 * high
     while high - low > 1:
@@ -85,4 +86,4 @@ def scaled(name: str, config: Any, world: Any, multiple: float) -> Any:
         raise ValueError(
             f"{name} cannot have {multiple} x {target / multiple:.0f} trained parameters here: the nearest is {size(width)}"
         )
-    return dataclasses.replace(config, **{field: width})
+    return dataclasses.replace(config, **{field: width * unit})

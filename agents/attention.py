@@ -163,5 +163,5 @@ class SlotsCore(Core):
         kept = entries.gather(1, newest[..., None].expand(-1, -1, entries.shape[-1]))
         slots = kept * alive.gather(1, newest)[..., None]
         ys = torch.cat((zs, read.transpose(0, 1)), -1)
-        info = {"write_gate/slots": gate.mean(), "write_cost": gate.mean()}
+        info = {"write_gate": gate.mean()}
         return Unrolled(ys, SlotsState(zs[-1], slots), info)

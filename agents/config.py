@@ -55,11 +55,11 @@ class SuperposedConfig(PPOConfig):
     """The superposed core."""
 
     dim: int = 256
-    """D, features of the expansion, per head; free: it can be raised after or during training."""
+    """D, features of the expansion, of each head; free: it can be raised after or during training."""
     grow: tuple[int, ...] = ()
     """Later values of D, each for an equal share of the training; no trained parameter is added."""
-    heads: str = "cr"
-    """One letter a head: c content, r register."""
+    heads: int = 1
+    """H, matrices side by side, each with its own keys, values and gate."""
     controller: int = 16
     """d, width of the recurrent controller."""
     key: int = 16
@@ -110,8 +110,8 @@ class TransformerConfig(PPOConfig):
 class SlotsConfig(PPOConfig):
     """The superposed agent with its matrix replaced by separate slots of the same total size."""
 
-    slots: int = 248
-    """Pairs kept, newest first; 248 slots of 33 numbers fill the bytes of the default superposed matrix."""
+    slots: int = 124
+    """Pairs kept, newest first; 124 slots of 33 numbers fill the bytes of the default superposed matrix."""
     controller: int = 16
     """d, width of the recurrent controller."""
     key: int = 16

@@ -27,7 +27,7 @@ class Unrolled(NamedTuple):
 
     ys: Tensor  # (T, B, Y)
     state: Any
-    info: dict[str, Tensor]  # scalars for the log; "write_cost" is differentiable
+    info: dict[str, Tensor]  # scalars for the log; "write_gate" is differentiable
 
 
 class Core(nn.Module):

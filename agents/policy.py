@@ -140,12 +140,14 @@ class _OneHot(_Part):
         self.sizes = [
             int(n) for n in np.atleast_1d(space.n if isinstance(space, spaces.Discrete) else space.nvec.flatten())
         ]
-        self.start, self.discrete = int(np.min(space.start)), isinstance(space, spaces.Discrete)
+        self.starts = [int(start) for start in np.asarray(space.start).flatten()]
+        self.discrete = isinstance(space, spaces.Discrete)
         self.width = sum(self.sizes)
 
     def forward(self, index: Tensor) -> Tensor:
         index = index.long()[..., None] if self.discrete else index.long()
-        return torch.cat([F.one_hot(index[..., i] - self.start, n) for i, n in enumerate(self.sizes)], -1).float()
+        parts = enumerate(zip(self.starts, self.sizes, strict=True))
+        return torch.cat([F.one_hot(index[..., i] - start, n) for i, (start, n) in parts], -1).float()
 
 
 class _Numbers(_Part):
@@ -258,6 +260,8 @@ class Policy(nn.Module):
         seed: of fixed random features.
     """
 
+    value_scale: Tensor
+
     def __init__(
         self,
         observation_space: gym.Space[Any],
@@ -281,6 +285,9 @@ class Policy(nn.Module):
         width, head = config.encoder + self.core.output_width, config.head
         self.pi = nn.Sequential(nn.Linear(width, head), nn.Tanh(), nn.Linear(head, sum(self.sizes)))
         self.vf = nn.Sequential(nn.Linear(width, head), nn.Tanh(), nn.Linear(head, 1))
+        self.register_buffer(
+            "value_scale", torch.tensor([0.0, 1.0, 0.0])
+        )  # mean and deviation of returns, rollouts seen
         last = cast(nn.Linear, self.pi[2])
         nn.init.orthogonal_(last.weight, 0.01)
         nn.init.zeros_(last.bias)
@@ -297,7 +304,24 @@ class Policy(nn.Module):
 
     def _heads(self, x: Tensor, y: Tensor, state: Any) -> tuple[Categoricals, Tensor, Any]:
         features = torch.cat((x, y), -1)
-        return Categoricals(self.pi(features), self.sizes), self.vf(features)[..., 0], state
+        values = self.value_scale[0] + self.value_scale[1] * self.vf(features)[..., 0]
+        return Categoricals(self.pi(features), self.sizes), values, state
+
+    @torch.no_grad()
+    def rescale_values(self, returns: Tensor) -> None:
+        """Follow the scale of the returns, so that the value loss has one weight whatever the rewards are.
+
+        The last layer is changed to give the same values as before: PopArt, van Hasselt et al. 2016.
+        """
+        mean, std, seen = (float(part) for part in self.value_scale)
+        rate = max(1 / (seen + 1), 0.05)
+        new_mean = mean + rate * (float(returns.mean()) - mean)
+        square = (1 - rate) * (std**2 + mean**2) + rate * float(returns.square().mean())
+        new_std = max(square - new_mean**2, 1e-4) ** 0.5
+        last = cast(nn.Linear, self.vf[2])
+        last.weight *= std / new_std
+        last.bias.copy_((std * last.bias + mean - new_mean) / new_std)
+        self.value_scale.copy_(torch.tensor([new_mean, new_std, seen + 1]))
 
     def unroll(self, obs: TensorObs, state: Any, starts: Tensor) -> Evaluation:
         """A sequence: obs (T, B, ...), starts (T, B) bool; equal to `step` applied T times."""

@@ -65,7 +65,6 @@ class MemoryPPO:
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.num_timesteps, self.updates, self.verbose = 0, 0, 0
         self.pace = 1.0  # of learning, see `target_kl`
-        self._last_train: dict[str, float] = {}
         self._logger: Logger | None = None
         self._started = False
         self.progress: Callable[[], float] | None = None  # share of a budget that is not counted in steps
@@ -75,7 +74,7 @@ class MemoryPPO:
         from envs.vec import as_world
 
         self.world: World = as_world(env, num_envs=self.config.num_envs)
-        self.episodes, self._started = Episodes(self.world.num_envs), False
+        self.episodes, self._started, self._venv = Episodes(self.world.num_envs), False, None
 
     def get_env(self) -> VecEnv:
         """The training environments as an SB3 VecEnv, as its callbacks expect."""
@@ -180,8 +179,9 @@ class MemoryPPO:
             now = world.step(policy.to_env(actions))
             ends = now.terminated | now.truncated
             reward = torch.as_tensor(now.reward, dtype=torch.float32, device=self.device)
-            if now.truncated.any():
-                reward = reward + self._cut_off_value(now.final_obs, now.truncated)
+            cut = now.truncated & ~now.terminated
+            if cut.any():
+                reward = reward + self._cut_off_value(now.final_obs, cut)
             self._starts = torch.as_tensor(ends, device=self.device).clone()
             roll.rewards[t], roll.ends[t] = reward, self._starts
             self._obs = to_tensors(now.obs, policy.encoder.keys)
@@ -208,6 +208,7 @@ class MemoryPPO:
             advantages, returns = roll.advantages(last_values, c.gamma, c.gae_lambda)
         # inference tensors cannot enter autograd: clone what the updates use
         self._targets = advantages.clone(), returns.clone()
+        self.policy.rescale_values(self._targets[1])
         success = self.episodes.mean()[2]
         write_cost = c.write_cost if success > c.write_cost_from else 0.0
         logs: list[dict[str, float]] = []
@@ -220,6 +221,11 @@ class MemoryPPO:
         explained = 1 - (returns - roll.values[: roll.steps]).var() / (returns.var() + 1e-8)
         self._last_train = {name: float(np.mean([row[name] for row in logs])) for name in logs[0]}
         self._last_train["train/explained_variance"] = float(explained)
+        if c.target_kl:
+            share = self.optimizer.param_groups[0]["lr"] / (c.learning_rate * self.pace)  # left by the anneal
+            moved = self._last_train["train/approx_kl"] / (c.target_kl * share)
+            self.pace *= 1.1 if moved < 0.8 else 1 / 1.3 if moved > 1.5 else 1
+            self.pace = min(max(self.pace, 0.2), 2.5)
 
     def _update(self, columns: Tensor, write_cost: float, may_skip: bool) -> dict[str, float]:
         """One minibatch of whole environment columns."""
@@ -246,11 +252,11 @@ class MemoryPPO:
         ratio = log_ratio.exp()
         clipped = ratio.clamp(1 - c.clip_coef, 1 + c.clip_coef)
         policy_loss = -torch.minimum(ratio * advantages, clipped * advantages).mean()
-        value_loss = (returns - values).square().mean()
+        value_loss = ((returns - values) / self.policy.value_scale[1]).square().mean()
         entropy = dist.entropy().mean()
         loss = policy_loss + c.vf_coef * value_loss - c.ent_coef * entropy
-        if write_cost and "write_cost" in info:
-            loss = loss + write_cost * info["write_cost"]
+        if write_cost and "write_gate" in info:
+            loss = loss + write_cost * info["write_gate"]
         with torch.no_grad():
             logs = {
                 "train/loss": loss, "train/policy_gradient_loss": policy_loss, "train/value_loss": value_loss,
@@ -263,10 +269,6 @@ class MemoryPPO:
         """Anneal the learning rate, and grow D in equal shares of the training; progress in [0, 1]."""
         c = self.config
         left = 1 - min(progress, 1.0) * (1 - c.final_learning_rate)
-        if c.target_kl and self._last_train:
-            moved = self._last_train["train/approx_kl"] / (c.target_kl * left)
-            self.pace *= 1.2 if moved < 0.5 else 1 / 1.2 if moved > 2 else 1
-            self.pace = min(max(self.pace, 0.2), 2.5)
         for group in self.optimizer.param_groups:
             group["lr"] = c.learning_rate * left * self.pace
         if isinstance(c, SuperposedConfig) and c.grow:
@@ -348,7 +350,6 @@ class MemoryPPO:
         meta = {
             "num_timesteps": self.num_timesteps, "updates": self.updates, "pace": self.pace, "started": self._started,
             "seed": self.seed, "episodes": list(self.episodes.recent), "config": asdict(self.config),
-            "last_train": self._last_train,
         }  # fmt: skip
         return {name: part.detach().cpu().clone().contiguous() for name, part in tensors.items()}, meta
 
@@ -365,13 +366,16 @@ class MemoryPPO:
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": slots})
         self.generator.set_state(tensors["rng"])
         self.num_timesteps, self.updates, self._started = meta["num_timesteps"], meta["updates"], meta["started"]
-        self.pace, self._last_train = meta["pace"], meta["last_train"]
+        self.pace = meta["pace"]
         if self._started:
             core = under("core.")
             if isinstance(self.policy.core, SuperposedCore):
                 self.policy.core.resize(core["1"].shape[-1])  # D may have grown since
             empty = self.policy.core.initial_state(self.world.num_envs)
             self._state = type(empty)(*(core[str(i)].to(self.device) for i in range(len(empty))))
+            if not self.world.resumable:  # new episodes begin: nothing of the old ones is carried over
+                fresh = {name: torch.zeros_like(tensors[name]) for name in ("returns", "lengths")}
+                tensors = tensors | fresh | {"starts": torch.ones_like(tensors["starts"])}
             self._starts = tensors["starts"].to(self.device)
             obs = self.world.load_state({name: part.numpy() for name, part in under("world.").items()})
             self._obs = to_tensors(obs, self.policy.encoder.keys)
@@ -384,18 +388,22 @@ class MemoryPPO:
         tensors, meta = self.snapshot()
         spaces = {"observation_space": self.observation_space, "action_space": self.action_space}
         meta |= {"core": self.core_name} | {name: space_json.dump(space) for name, space in spaces.items()}
-        checkpoint.save(Path(path).with_suffix(".safetensors"), tensors, meta)
+        checkpoint.save(_file(path), tensors, meta)
 
     @classmethod
     def load(cls, path: str | Path, env: Any = None, device: str = "cpu") -> MemoryPPO:
         """Read what `save` wrote; no code in the file is run. With `env` it can go on training, without it can act."""
-        tensors, meta = checkpoint.load(Path(path).with_suffix(".safetensors"))
-        config = CORES[meta["core"]][0](**meta["config"])
+        tensors, meta = checkpoint.load(_file(path))
+        settings: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in meta["config"].items()}
+        config = CORES[meta["core"]][0](**settings)
         if env is None:
             env = Spaces(space_json.load(meta["observation_space"]), space_json.load(meta["action_space"]))
         model = cls(meta["core"], env, config, meta["seed"], device)
         if isinstance(env, Spaces):
             model.policy.load_state_dict({n[7:]: part for n, part in tensors.items() if n.startswith("policy.")})
+            model.num_timesteps = meta["num_timesteps"]
+            if isinstance(model.policy.core, SuperposedCore) and meta["started"]:
+                model.resize(tensors["core.1"].shape[-1])  # D may have grown since
         else:
             model.restore(tensors, meta)
         return model
@@ -453,6 +461,12 @@ class MemoryPPO:
                     f"observation{where} of environment {int(rows.nonzero()[0])} is not finite at step "
                     f"{self.num_timesteps}: nothing was trained on it; mend the environment or clip it with a wrapper"
                 )
+
+
+def _file(path: str | Path) -> Path:
+    """The file of a checkpoint: .safetensors is added, in place of the .zip that SB3's callbacks add."""
+    name = Path(path).name.removesuffix(".zip").removesuffix(".safetensors")
+    return Path(path).with_name(f"{name}.safetensors")
 
 
 class Spaces(NamedTuple):

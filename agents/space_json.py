@@ -20,7 +20,7 @@ def dump(space: gym.Space[Any]) -> dict[str, Any]:
     if isinstance(space, spaces.MultiDiscrete):
         return {"multi_discrete": [space.nvec.tolist(), space.start.tolist()]}
     if isinstance(space, spaces.MultiBinary):
-        return {"multi_binary": list(space.shape)}
+        return {"multi_binary": np.asarray(space.n).tolist()}
     if isinstance(space, spaces.Box):
         low, high = (_shorten(bound) for bound in (space.low, space.high))
         return {"box": [low, high, list(space.shape), str(space.dtype)]}

@@ -5,8 +5,8 @@ different keys are nearly orthogonal and can lie on top of each other in the sam
 has a shape that depends on D, so D is free: it can be raised after training, or while training goes on.
 
     phi(u) = sqrt(2 / D) [cos(Om u), sin(Om u)]                 Om fixed, drawn from a seed
+    r_t    = M_{t-1} phi(q_t)                                     (read before the write)
     M_t    = M_{t-1} + (b_t v_t - e_t M_{t-1} phi(k_t)) phi(k_t)^T
-    r_t    = M_t phi(q_t)                                         (read after the write)
 
 Sources: random features, Rahimi and Recht 2007; delta rule, Widrow and Hoff 1960, as a fast weight memory
 Schlag et al. 2021 (arXiv 2102.11174); chunk-parallel form, Yang et al. 2024 (arXiv 2406.06484), here with resets.
@@ -98,7 +98,7 @@ class SuperposedMemory(nn.Module):
     def step(
         self, m: Tensor, key: Tensor, query: Tensor, value: Tensor, write: Tensor, erase: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Write one pair, then read.
+        """Read, then write one pair.
 
         Args:
             m: (B, H, V, D), the matrix before this step (already zeroed where an episode starts).
@@ -114,9 +114,7 @@ class SuperposedMemory(nn.Module):
         both = _lift(torch.stack((key, query), -2), self.expansion.omega)  # (B, H, 2, D)
         found = both @ m.mT  # (B, H, 2, V): one pass over M answers both
         delta = write[..., None] * value - erase[..., None] * found[..., 0, :]  # (B, H, V)
-        phi = both[..., 0, :]
-        read = found[..., 1, :] + (phi * both[..., 1, :]).sum(-1, keepdim=True) * delta
-        return read, torch.addcmul(m, delta[..., :, None], phi[..., None, :])
+        return found[..., 1, :], torch.addcmul(m, delta[..., :, None], both[..., 0, None, :])
 
     def step_(
         self, m: Tensor, key: Tensor, query: Tensor, value: Tensor, write: Tensor, erase: Tensor
@@ -190,6 +188,10 @@ def _step_in_place(m, both, value, write, erase, read):  # type: ignore[no-untyp
             key, query, matrix = both[b, h, 0], both[b, h, 1], m[b, h]
             for v in range(width):
                 row = matrix[v]
+                out = np.float32(0)
+                for d in range(dim):
+                    out += row[d] * query[d]
+                read[b, h, v] = out
                 if w != 0 or e != 0:
                     found = np.float32(0)
                     for d in range(dim):
@@ -197,10 +199,6 @@ def _step_in_place(m, both, value, write, erase, read):  # type: ignore[no-untyp
                     delta = w * value[b, h, v] - e * found
                     for d in range(dim):
                         row[d] += delta * key[d]
-                out = np.float32(0)
-                for d in range(dim):
-                    out += row[d] * query[d]
-                read[b, h, v] = out
 
 
 def _lift(u: Tensor, omega: Tensor) -> Tensor:
@@ -214,9 +212,9 @@ def _lift(u: Tensor, omega: Tensor) -> Tensor:
 class _Chunk(torch.autograd.Function):
     """One chunk of `SuperposedMemory.unroll`, expansion included, with its backward pass written out.
 
-    P = [K; Q] are the expanded keys and queries, (B, H, 2T, D). With S the mask of pairs (i, j <= i) of one episode:
+    P = [K; Q] are the expanded keys and queries, (B, H, 2T, D). With S the mask of pairs (i, j < i) of one episode:
 
-        G = K K^T * S_strict     A = Q K^T * S     U = (I + diag(e) G)^-1 (b V - e K M_0^T)
+        G = K K^T * S     A = Q K^T * S     U = (I + diag(e) G)^-1 (b V - e K M_0^T)
         R = A U + Q M_0^T        M_T = M_0 + U^T K
 
     where M_0 reaches only steps of the first episode and M_T keeps only those of the last. Autograd would give the
@@ -229,7 +227,7 @@ class _Chunk(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         steps = values.shape[2]
         episode = starts.cumsum(1)  # (B, T), 0 while the episode of M_0 goes on
-        lower = (episode[:, :, None] == episode[:, None, :]).tril()[:, None].to(m.dtype)  # (B, 1, T, T)
+        lower = (episode[:, :, None] == episode[:, None, :]).tril(-1)[:, None].to(m.dtype)  # (B, 1, T, T)
         first = (episode == 0)[:, None, :, None].to(m.dtype)  # (B, 1, T, 1)
         last = (episode == episode[:, -1:])[:, None, :, None].to(m.dtype)
         alive = first[:, :, -1:]  # (B, 1, 1, 1): M_0 outlives the chunk only without a reset
@@ -238,7 +236,7 @@ class _Chunk(torch.autograd.Function):
         p = _features(u @ omega)  # (B, H, 2T, D)
         keys = p[:, :, :steps]
         gram, attend = (p @ keys.mT).split(steps, 2)  # (B, H, T, T) each
-        gram, attend = gram * lower.tril(-1), attend * lower
+        gram, attend = gram * lower, attend * lower
         found_k, found_q = (p @ m.mT).split(steps, 2)  # (B, H, T, V) each: what M_0 answers
         found_k, found_q = found_k * first, found_q * first
         system = erase * gram
@@ -262,7 +260,7 @@ class _Chunk(torch.autograd.Function):
         )  # (B, H, T, V), gradient of b V - e K M_0
         outer = d_known @ delta.mT
         d_erase = -((outer * gram).sum(-1) + (d_known * found_k).sum(-1))
-        d_pairs = torch.cat((-erase * outer * lower.tril(-1), d_read @ delta.mT * lower), 2)
+        d_pairs = torch.cat((-erase * outer * lower, d_read @ delta.mT * lower), 2)
         d_found = torch.cat((-erase * d_known, d_read), 2) * torch.cat((first, first), 2)  # (B, H, 2T, V)
 
         d_p = (d_pairs @ keys).flatten(0, 1).baddbmm_(d_found.flatten(0, 1), m.flatten(0, 1))

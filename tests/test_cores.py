@@ -32,7 +32,7 @@ def build(name: str, **settings: Any) -> Core:
         core = constructor(WIDTH, config(**(SMALL.get(name, {}) | settings)), 0)
         with torch.no_grad():
             for part in core.parameters():
-                part += 0.3 * torch.randn_like(part)
+                part.add_(0.3 * torch.randn_like(part))
     return core
 
 
@@ -113,7 +113,8 @@ def test_step_and_unroll_are_equal(name: str, resets: str, steps: int, batch: in
 def test_unroll_may_be_cut_anywhere(name: str) -> None:
     core, xs, starts = build(name), draw(40, 3), starts_of("some", 40, 3)
     whole = core.unroll(xs, core.initial_state(3), starts)
-    state, parts = core.initial_state(3), []
+    state = core.initial_state(3)
+    parts: list[Tensor] = []
     for piece, start in zip(xs.split([7, 32, 1]), starts.split([7, 32, 1]), strict=True):
         out = core.unroll(piece, state, start)
         state, parts = out.state, [*parts, out.ys]
@@ -190,7 +191,9 @@ def test_reset_touches_only_the_rows_that_start() -> None:
 @pytest.mark.parametrize("name", CORES)
 def test_same_seed_same_fixed_features(name: str) -> None:
     first, second = build(name), build(name)
-    for one, other in zip((*first.parameters(), *first.buffers()), (*second.parameters(), *second.buffers()), strict=True):
+    for one, other in zip(
+        (*first.parameters(), *first.buffers()), (*second.parameters(), *second.buffers()), strict=True
+    ):
         assert torch.equal(one, other)
 
 
@@ -201,7 +204,7 @@ def test_info_is_scalars_and_a_write_cost_is_differentiable(name: str) -> None:
     assert all(part.dim() == 0 for part in info.values())
     if "write_cost" in info:
         assert 0 <= info["write_cost"].item() <= 1
-        info["write_cost"].backward()  # type: ignore[no-untyped-call]
+        info["write_cost"].backward()
         assert any(part.grad is not None and part.grad.any() for part in core.parameters())
 
 
