@@ -17,11 +17,11 @@ class PPOConfig:
     """Minibatches per epoch, each of whole environment columns."""
     update_epochs: int = 4
     """Passes over each rollout."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """Adam's, at the start."""
     target_kl: float = 0.01
-    """The learning rate is raised and lowered, by up to a factor of 5, to keep the policy moving by about this KL
-    divergence per iteration; 0 leaves it alone."""
+    """KL divergence per iteration above which the learning rate is lowered, by up to a factor of 5, until the policy
+    moves less; 0 leaves it alone."""
     final_learning_rate: float = 0.1
     """Share of the learning rate left at the end of a linear anneal; 1 keeps it constant."""
     gamma: float = 0.99
@@ -32,8 +32,8 @@ class PPOConfig:
     """PPO's clip range."""
     ent_coef: float = 0.03
     """Weight of the entropy bonus."""
-    vf_coef: float = 0.5
-    """Weight of the value loss."""
+    vf_coef: float = 0.1
+    """Weight of the value loss, which is in units of the variance of the returns."""
     max_grad_norm: float = 0.5
     """Gradients are scaled down to this norm."""
     kl_skip: float = 0.03

@@ -181,7 +181,9 @@ class Encoder(nn.Module):
         self.spaces = leaves(space)
         self.keys = list(self.spaces)
         self.parts = nn.ModuleList([self._part(part, width, normalize) for part in self.spaces.values()])
-        self.linear = nn.Linear(sum(part.width for _, part in self._leaves()), width)
+        inputs = sum(part.width for _, part in self._leaves())
+        self.linear = nn.Linear(inputs or width, width)  # torch warns of a layer without inputs: here it is a bias
+        self.linear.weight = nn.Parameter(self.linear.weight.detach()[:, :inputs])
 
     def _leaves(self) -> Iterator[tuple[str, _Part]]:
         return zip(self.keys, cast(list[_Part], list(self.parts)), strict=True)

@@ -225,7 +225,7 @@ class MemoryPPO:
             share = self.optimizer.param_groups[0]["lr"] / (c.learning_rate * self.pace)  # left by the anneal
             moved = self._last_train["train/approx_kl"] / (c.target_kl * share)
             self.pace *= 1.1 if moved < 0.8 else 1 / 1.3 if moved > 1.5 else 1
-            self.pace = min(max(self.pace, 0.2), 2.5)
+            self.pace = min(max(self.pace, 0.2), 1.0)
 
     def _update(self, columns: Tensor, write_cost: float, may_skip: bool) -> dict[str, float]:
         """One minibatch of whole environment columns."""

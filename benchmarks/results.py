@@ -1,0 +1,162 @@
+"""The published tables: train on many seeds, evaluate, print. One entry of EXPERIMENTS is one table.
+
+    python benchmarks/results.py recall horizon rewrite memory     # some, or all without a name
+    python benchmarks/results.py memory --seeds 100 101            # fewer seeds
+
+Runs that are finished are not trained again; an interrupted one goes on where it was. Reporting seeds begin at 100:
+none of them tuned anything. Every agent has its default settings; only gamma and the budget differ by environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments import cli, compare, grid, run, tables
+from experiments.aggregate import aggregate, scalars
+from experiments.compare import Settings
+from experiments.config import RunConfig, resolve
+
+SEEDS = tuple(range(100, 110))
+
+
+class Experiment(NamedTuple):
+    """One table: who trains on what, and what is then played."""
+
+    about: str
+    env: str
+    budget: str
+    agents: tuple[tuple[str, float | None], ...]  # (name, scale)
+    tests: tuple[str, ...]
+    episodes: int = 128
+    dims: tuple[int, ...] = ()  # the superposed agents again, at these D, not retrained
+    curve: bool = False  # also when training reached 0.95 and how low it fell afterwards
+
+
+ALONE = (("superposed", None),)
+RIVALS = (("superposed", None), ("gru", 16.0), ("lstm", 16.0), ("gru", 1.0), ("slots", 1.0), ("none", 1.0))
+EXPERIMENTS = {
+    "recall": Experiment(
+        "Pairs recalled. Trained at D = 256 on corridors with up to 64 signposts; then D is changed.",
+        "RecallMix-N64-D16-v0",
+        "steps=500000",
+        ALONE,
+        ("Recall-N8-D16-v0", "Recall-N32-D16-v0", "Recall-N64-D16-v0", "Recall-N128-D16-v0"),
+        dims=(64, 1024, 4096),
+    ),
+    "horizon": Experiment(
+        "Eight cue bits kept through corridors of distractors. Trained on corridors of at most 50 steps.",
+        "NoisyTMaze-M8-Max50-v0",
+        "steps=500000",
+        ALONE,
+        ("NoisyTMaze-M8-L50-v0", "NoisyTMaze-M8-L1000-v0", "NoisyTMaze-M8-L100000-v0", "NoisyTMaze-M8-L1000000-v0"),
+        episodes=16,
+    ),
+    "rewrite": Experiment(
+        "Every new cue replaces the last. Trained on chains of ten corridors of at most 50 steps.",
+        "EndlessTMaze-Uniform-L50-C10-v0",
+        "steps=500000",
+        ALONE,
+        ("EndlessTMaze-Uniform-L50-C10-v0", "EndlessTMaze-Uniform-L1000-C10-v0"),
+    ),
+    "memory": Experiment(
+        "MiniGrid-MemoryS13: find the cue, keep it, match it.",
+        "MiniGrid-MemoryS13-v0",
+        "steps=2000000",
+        ALONE,
+        ("MiniGrid-MemoryS13-v0",),
+        curve=True,
+    ),
+    "memory-rivals": Experiment(
+        "The same task, 1 M steps, recurrent cores of 16 times the parameters in the same trainer.",
+        "MiniGrid-MemoryS13-v0",
+        "steps=1000000",
+        (("gru", 16.0), ("lstm", 16.0)),
+        ("MiniGrid-MemoryS13-v0",),
+        curve=True,
+    ),
+    "memory-s17": Experiment(
+        "MiniGrid-MemoryS17Random, trained directly.",
+        "MiniGrid-MemoryS17Random-v0",
+        "steps=2000000",
+        ALONE,
+        ("MiniGrid-MemoryS17Random-v0",),
+        curve=True,
+    ),
+}
+
+
+def plan(experiment: Experiment, seeds: list[int], logdir: str) -> list[RunConfig]:
+    """Every run of an experiment."""
+    e = experiment
+    return [
+        resolve(RunConfig(agent=agent, env=e.env, scale=scale, seed=seed, budget=e.budget, logdir=logdir))
+        for agent, scale in e.agents
+        for seed in seeds
+    ]
+
+
+def learning(jobs: list[RunConfig]) -> str:
+    """When each run's success (mean of 100 training episodes, actions sampled) reached 0.95, and its minimum since."""
+    lines = ["| agent | steps to 0.95, by seed | lowest afterwards, by seed |", "|---|---|---|"]
+    for label in dict.fromkeys(job.label for job in jobs):
+        reached, lowest = [], []
+        for job in (job for job in jobs if job.label == label):
+            steps, success = scalars(job.folder)["rollout/success_rate"]
+            first = int(np.argmax(success >= 0.95)) if (success >= 0.95).any() else None
+            reached.append("never" if first is None else f"{steps[first] / 1000:.0f}k")
+            lowest.append("-" if first is None else f"{success[first:].min():.2f}")
+        lines.append(f"| {label} | {' '.join(reached)} | {' '.join(lowest)} |")
+    return "\n".join(lines)
+
+
+def report(experiment: Experiment, jobs: list[RunConfig], episodes: int | None) -> str:
+    """Everything that is printed of an experiment."""
+    entries = []
+    for env in experiment.tests:
+        settings = Settings(episodes=episodes or experiment.episodes, seed=10_000)
+        for job in jobs:
+            entries.append(compare.play(job.folder, env, settings, {}))
+            if job.agent == "superposed":
+                entries += [compare.play(job.folder, env, settings, {"dim": dim}) for dim in experiment.dims]
+    parts = [tables.markdown(compare.rows(entries))]
+    if experiment.curve:
+        parts.append(learning(jobs))
+    return "\n\n".join(parts)
+
+
+def main(argv: list[str]) -> int:
+    """Run the experiments that are named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(EXPERIMENTS)} (default: all)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="default: %(default)s")
+    parser.add_argument("--episodes", type=int, help="per seed and environment, instead of the experiment's")
+    parser.add_argument("--logdir", default="runs/results", help="folder of the runs (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=cli.cores(), help="processes (default: one per core)")
+    args = parser.parse_args(argv)
+    unknown = sorted(set(args.names) - set(EXPERIMENTS))
+    if unknown:
+        parser.error(f"unknown experiment {unknown[0]!r}; choose from {', '.join(EXPERIMENTS)}")
+    for name in args.names or EXPERIMENTS:
+        experiment = EXPERIMENTS[name]
+        jobs = plan(experiment, args.seeds, args.logdir)
+        waiting = [job for job in jobs if not run.done(job)]
+        outcomes = grid.run_jobs(waiting, args.workers, resume=True, progress=sys.stderr.isatty()) if waiting else []
+        if grid.exit_code(outcomes):
+            print(grid.failures(outcomes))
+            return grid.exit_code(outcomes)
+        for folder in sorted({job.folder.parent for job in jobs}):
+            aggregate(folder)
+        print(f"\n## {name}\n\n{experiment.about} {len(args.seeds)} seeds, {experiment.budget}.\n")
+        print(report(experiment, jobs, args.episodes))
+        print(f"\n{time.strftime('%Y-%m-%d')}, {platform.machine()}, {cli.cores()} cores", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.guard(main))
