@@ -14,7 +14,7 @@ from agents.cores import CORES
 WIDTH = 5
 # Windows shorter than the sequences, so that entries are dropped; a core that is not listed runs at its defaults.
 SMALL: dict[str, dict[str, Any]] = {
-    "superposed": {"dim": 32, "controller": 6, "key": 4, "value": 3},
+    "superposed": {"dim": 32, "heads": 2, "controller": 6, "key": 4, "value": 3},
     "gru": {"hidden": 8},
     "lstm": {"hidden": 8},
     "transformer": {"width": 8, "attention_heads": 2, "layers": 2, "window": 12},
@@ -198,13 +198,14 @@ def test_same_seed_same_fixed_features(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CORES)
-def test_info_is_scalars_and_a_write_cost_is_differentiable(name: str) -> None:
+def test_info_is_scalars_and_the_write_gate_is_differentiable(name: str) -> None:
     core = build(name)
     info = core.unroll(draw(6, 2), core.initial_state(2), starts_of("none", 6, 2)).info
     assert all(part.dim() == 0 for part in info.values())
-    if "write_cost" in info:
-        assert 0 <= info["write_cost"].item() <= 1
-        info["write_cost"].backward()
+    assert ("write_gate" in info) == (name in ("superposed", "slots"))
+    if "write_gate" in info:
+        assert 0 <= info["write_gate"].item() <= 1
+        info["write_gate"].backward()
         assert any(part.grad is not None and part.grad.any() for part in core.parameters())
 
 

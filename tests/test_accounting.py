@@ -1,0 +1,106 @@
+"""The bill in floating point operations, against counts by hand; a multiply-add is two."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import agents
+from agents import recurrence
+from agents.accounting import count_flops
+from agents.config import GRUConfig
+from agents.cores import GRUCore
+from agents.superposition import Expansion, SuperposedMemory
+
+T, B, X = 16, 4, 32
+
+
+def near(found: float, expected: float) -> bool:
+    return abs(found / expected - 1) < 0.02
+
+
+def test_linear_layer() -> None:
+    linear, x = nn.Linear(64, 128), torch.zeros(B, 64)
+    assert count_flops(lambda: linear(x)) == 2 * B * 64 * 128
+
+
+@pytest.mark.parametrize("hidden", [16, 64])  # on the compiled path, and off it
+def test_gru_core(hidden: int) -> None:
+    core = GRUCore(X, GRUConfig(hidden=hidden))
+    xs, starts = torch.zeros(T, B, X), torch.zeros(T, B, dtype=torch.bool)
+    products = T * B * 2 * 3 * hidden * (X + hidden)
+    found = count_flops(lambda: core.unroll(xs, core.initial_state(B), starts))
+    assert products <= found < 1.1 * products  # the rest is one operation for each gate
+    ys = core.unroll(xs, core.initial_state(B), starts).ys
+    with_backward = count_flops(lambda: core.unroll(xs, core.initial_state(B), starts).ys.sum().backward())
+    assert ys.shape == (T, B, hidden)
+    # backwards: each recurrent product twice, that of the input once, because the input needs no gradient
+    assert 0.98 < (with_backward - found) / (T * B * 2 * 3 * hidden * (X + 2 * hidden)) < 1.1
+
+
+def test_compiled_and_plain_path_cost_the_same() -> None:
+    core, before = GRUCore(X, GRUConfig(hidden=recurrence.SMALL)), recurrence.SMALL
+    xs, starts = torch.zeros(T, B, X), torch.zeros(T, B, dtype=torch.bool)
+    n = core.output_width
+    assert count_flops(lambda: core.unroll(xs, core.initial_state(B), starts)) > T * B * 2 * 3 * n * (X + n)
+    assert before == recurrence.SMALL  # put back
+
+
+def memory_inputs(u: int, v: int, dim: int, heads: int) -> tuple[SuperposedMemory, list[Any]]:
+    memory, starts = SuperposedMemory(Expansion(u, dim, [1.0] * heads)), torch.zeros(B, T, dtype=torch.bool)
+    shapes = [(B, heads, v, dim), (B, heads, T, u), (B, heads, T, u), (B, heads, T, v), (B, heads, T), (B, heads, T)]
+    return memory, [*(torch.zeros(shape, requires_grad=True) for shape in shapes), starts]
+
+
+@pytest.mark.parametrize(("u", "v", "dim", "heads"), [(16, 16, 256, 2), (16, 32, 1024, 1)])
+def test_superposed_unroll(u: int, v: int, dim: int, heads: int) -> None:
+    memory, inputs = memory_inputs(u, v, dim, heads)
+    with torch.no_grad():
+        found = count_flops(lambda: memory.unroll(*inputs))
+    expand = 2 * (2 * T) * u * dim // 2 + 2 * T * dim  # the product with the frequencies; a sine or cosine each
+    products = 2 * (2 * T) * T * dim + 2 * (2 * T) * dim * v  # [K; Q] K^T, [K; Q] M^T
+    solve, answer, write = T * T * v, 2 * T * T * v, 2 * v * T * dim
+    assert near(found, B * heads * (expand + products + solve + answer + write))
+
+
+@pytest.mark.parametrize(("u", "v", "dim", "heads"), [(16, 16, 256, 2), (16, 32, 1024, 1)])
+def test_superposed_backward(u: int, v: int, dim: int, heads: int) -> None:
+    memory, inputs = memory_inputs(u, v, dim, heads)
+
+    def loss() -> Tensor:
+        reads, m = memory.unroll(*inputs)
+        return reads.sum() + m.sum()
+
+    forward = count_flops(lambda: loss())
+    found = count_flops(lambda: loss().backward()) - forward
+    small = 2 * T * T * v + T * T * v + 2 * (2 * T * T * v)  # A^T dR, the solve, two outer products
+    through_m = 2 * T * v * dim + 2 * (2 * T) * v * dim + 2 * T * v * dim + 2 * v * (2 * T) * dim
+    pairs = 2 * (2 * T) * T * dim + 2 * T * (2 * T) * dim
+    angle = 2 * (2 * T) * (dim // 2) * u + 2 * (2 * T) * (dim // 2)
+    assert near(found, B * heads * (small + through_m + pairs + angle))
+
+
+@pytest.mark.parametrize("name", ["superposed", "gru"])
+def test_the_bill_of_an_agent(name: str) -> None:
+    settings: dict[str, Any] = {"num_envs": 4, "num_steps": 16, "num_minibatches": 1}
+    once, thrice = (agents.make(name, "RecallMix-N8-D16-v0", update_epochs=epochs, **settings) for epochs in (1, 3))
+    flops = once.flops()
+    assert thrice.flops()["act"] == flops["act"] and thrice.flops()["train"] == 3 * flops["train"]
+    # at least two operations for each parameter to act, and a backward pass is about two forward ones
+    assert flops["act"] > 1.9 * sum(p.numel() for p in once.policy.parameters() if p.dim() > 1)
+    assert 2 < flops["train"] / flops["act"] < 8
+    stats = once.stats()
+    assert stats["flops_per_step"] == sum(flops.values())
+    assert stats["trained_parameters"] == sum(p.numel() for p in once.policy.parameters())
+    assert stats["state_bytes"] == 4 * sum(part.numel() for part in once.policy.core.initial_state(1))
+    assert all(p.grad is None for p in once.policy.parameters())
+
+
+def test_only_the_state_grows_with_dim() -> None:
+    small, large = (agents.make("superposed", "RecallMix-N8-D16-v0", num_envs=2, dim=dim).stats() for dim in (64, 256))
+    assert small["trained_parameters"] == large["trained_parameters"]
+    assert small["state_bytes"] < large["state_bytes"] and small["fixed_parameters"] < large["fixed_parameters"]
+    assert small["flops_per_step"] < large["flops_per_step"]
