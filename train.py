@@ -74,17 +74,13 @@ def plan(args: Args, hp: dict[str, Any]) -> list[RunConfig]:
         return [configs.resolve(replace(c, budget=args.budget or c.budget)) for c in found]
     ids = cli.env_ids(args.env, args.suite)
     if not ids:
-        raise ValueError(
-            "no environment: give --env ID or --suite NAME; `python train.py --list envs` shows them."
-        )
+        raise ValueError("no environment: give --env ID or --suite NAME; `python train.py --list envs` shows them.")
     if args.num_envs is not None:
         hp = {"num_envs": args.num_envs} | hp
     for env_id in ids:
         configs.check_env(env_id, cli.pairs(args.env_kwargs))
     hp_of = cli.split_hp(args.agent, hp)
-    shared = {
-        k: getattr(args, k) for k in configs.names(RunConfig) if hasattr(args, k) and k not in cli.SWEPT
-    }
+    shared = {k: getattr(args, k) for k in configs.names(RunConfig) if hasattr(args, k) and k not in cli.SWEPT}
     return [
         configs.resolve(
             RunConfig(
@@ -116,10 +112,7 @@ def main(argv: list[str]) -> int:
     else:
         workers = args.workers or cli.cores()
         outcomes = grid.run_jobs(jobs, workers, resume=resume, force=args.force, progress=args.progress)
-        print(
-            grid.failures(outcomes)
-            or f"All {len(outcomes)} runs finished. tensorboard --logdir {jobs[0].logdir}"
-        )
+        print(grid.failures(outcomes) or f"All {len(outcomes)} runs finished. tensorboard --logdir {jobs[0].logdir}")
         code = grid.exit_code(outcomes)
     for folder in sorted({job.folder.parent for job in jobs}):
         aggregate.aggregate(folder)

@@ -84,6 +84,7 @@ def scaled(name: str, config: Any, world: Any, multiple: float) -> Any:
     width = min((low, high), key=lambda w: abs(size(w) - target))
     if abs(size(width) / target - 1) > 0.05:
         raise ValueError(
-            f"{name} cannot have {multiple} x {target / multiple:.0f} trained parameters here: the nearest is {size(width)}"
+            f"{name} cannot have {multiple} x {target / multiple:.0f} trained parameters here: "
+            f"the nearest is {size(width)}"
         )
     return dataclasses.replace(config, **{field: width * unit})

@@ -73,7 +73,8 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     except (SafetensorError, OSError, ValueError, KeyError, MemoryError, OverflowError) as error:
         reason = " ".join(str(error).split())[:160]
         raise CheckpointError(
-            f"{path} is not a readable checkpoint: truncated, damaged or another kind of file ({reason}). {_others(path)}"
+            f"{path} is not a readable checkpoint: truncated, damaged or another kind of file ({reason}). "
+            f"{_others(path)}"
         ) from error
     if not isinstance(meta, dict):
         raise CheckpointError(f"{path} is not a readable checkpoint: its description is not a table. {_others(path)}")

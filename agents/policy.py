@@ -275,7 +275,8 @@ class Policy(nn.Module):
         super().__init__()
         if not isinstance(action_space, spaces.Discrete | spaces.MultiDiscrete):
             raise ValueError(
-                f"action space {action_space} is not supported: use Discrete or MultiDiscrete (sb3-ppo takes the others)"
+                f"action space {action_space} is not supported: use Discrete or MultiDiscrete "
+                "(sb3-ppo takes the others)"
             )
         self.sizes = [
             int(n) for n in np.atleast_1d(getattr(action_space, "nvec", getattr(action_space, "n", 0))).flatten()

@@ -57,8 +57,9 @@ def table(jobs: list[RunConfig], settings: Settings) -> Iterator[str]:
     sizes = [f"n = {n}".ljust(16) for n in LADDER]
     yield f"| {'agent':17} | params | memory | FLOPs  | steps  | sec  | {' | '.join(sizes)} |"
     yield f"|{'-' * 19}|{'|'.join(['--------'] * 4)}|------|{'|'.join(['-' * 18] * len(LADDER))}|"
-    chance = " | ".join(["0.50".ljust(16)] * len(LADDER))
-    yield f"| {'chance / oracle':17} | {' | '.join(['      '] * 4)} |      | {chance.replace('0.50', '0.50 / 1.00')[: len(chance)]} |"
+    for bound, value in (("chance", "0.50"), ("oracle", "1.00")):
+        nothing = " | ".join([" " * 6] * 4 + [" " * 4])
+        yield f"| {bound:17} | {nothing} | {' | '.join([value.ljust(16)] * len(LADDER))} |"
     for label in dict.fromkeys(job.label for job in jobs):
         yield line([job.folder for job in jobs if job.label == label], label, settings, {})
     best = [job.folder for job in jobs if job.agent == "superposed"]

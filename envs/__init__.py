@@ -40,8 +40,7 @@ class Family(NamedTuple):
     def ids(self) -> list[str]:
         """Return the registered ids, in the order of the grid."""
         return [
-            self.template.format(**dict(zip(self.grid, v, strict=True)))
-            for v in itertools.product(*self.grid.values())
+            self.template.format(**dict(zip(self.grid, v, strict=True))) for v in itertools.product(*self.grid.values())
         ]
 
     def arguments(self, env_id: str) -> dict[str, Any] | None:

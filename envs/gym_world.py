@@ -29,9 +29,7 @@ class GymWorld(World):
     `info["success"]` or `info["is_success"]` at the end of an episode is its success, NaN without either.
     """
 
-    def __init__(
-        self, env: str | Callable[[], gymnasium.Env[Any, Any]], num_envs: int = 1, **kwargs: Any
-    ) -> None:
+    def __init__(self, env: str | Callable[[], gymnasium.Env[Any, Any]], num_envs: int = 1, **kwargs: Any) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}.")
         if isinstance(env, str):
@@ -101,9 +99,7 @@ class GymWorld(World):
     def load_state(self, state: dict[str, np.ndarray]) -> Obs:
         """Replay the running episodes; takes as long as their steps took."""
         if state["rng"].shape != self._rng.shape:
-            raise ValueError(
-                f"this state has {len(state['rng'])} environments, this world has {self.num_envs}."
-            )
+            raise ValueError(f"this state has {len(state['rng'])} environments, this world has {self.num_envs}.")
         self._rng[...] = state["rng"]
         self._seeded = True
         starts = np.cumsum(state["length"]) - state["length"]
@@ -112,9 +108,7 @@ class GymWorld(World):
             for action in state["actions"][starts[i] : starts[i] + state["length"][i]]:
                 obs, _, terminated, truncated, _ = env.step(self._action(action))
                 if terminated or truncated:
-                    raise RuntimeError(
-                        f"{env} does not repeat itself when seeded: its episodes cannot be resumed."
-                    )
+                    raise RuntimeError(f"{env} does not repeat itself when seeded: its episodes cannot be resumed.")
                 write_row(self._obs, i, obs)
                 self._log[i].append(action)
         return self._obs
@@ -123,9 +117,7 @@ class GymWorld(World):
         """Return the environment's own picture."""
         frame = self.envs[i].render()
         if not isinstance(frame, np.ndarray):
-            raise RuntimeError(
-                f"{self.envs[i]} draws no picture: its render_mode is {self.envs[i].render_mode!r}."
-            )
+            raise RuntimeError(f"{self.envs[i]} draws no picture: its render_mode is {self.envs[i].render_mode!r}.")
         return frame
 
     def ansi(self, i: int = 0) -> str:
@@ -161,9 +153,7 @@ def _from_zero(space: spaces.Space[Any]) -> tuple[spaces.Space[Any], int]:
     if isinstance(space, spaces.Discrete) and space.start != 0:
         return spaces.Discrete(space.n), int(space.start)
     if not isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary | spaces.Box):
-        raise ValueError(
-            f"actions in {space} are not supported, only Discrete, MultiDiscrete, MultiBinary and Box."
-        )
+        raise ValueError(f"actions in {space} are not supported, only Discrete, MultiDiscrete, MultiBinary and Box.")
     return space, 0
 
 

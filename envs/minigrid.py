@@ -43,9 +43,7 @@ def make_minigrid(env_id: str, num_envs: int = 1, engine: Engine = "auto", **kwa
         engine = "envpool" if _in_envpool(env_id) and not kwargs else "minigrid"
     if engine == "envpool":
         if kwargs:
-            raise ValueError(
-                f"engine='envpool' takes no keyword arguments, got {sorted(kwargs)}: use 'minigrid'."
-            )
+            raise ValueError(f"engine='envpool' takes no keyword arguments, got {sorted(kwargs)}: use 'minigrid'.")
         return EnvpoolWorld(env_id, num_envs)
     return GymWorld(lambda: Compact(_python_env(env_id, **kwargs)), num_envs)
 
@@ -120,9 +118,7 @@ class EnvpoolWorld(World):
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}.")
         if not _in_envpool(env_id):
-            raise ValueError(
-                f"envpool does not have {env_id!r}: pass engine='minigrid', or pip install envpool."
-            )
+            raise ValueError(f"envpool does not have {env_id!r}: pass engine='minigrid', or pip install envpool.")
         import envpool
 
         self._make, self.env_id, self.num_envs = envpool.make_gymnasium, env_id, num_envs

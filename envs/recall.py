@@ -48,21 +48,15 @@ class Recall(KernelWorld):
 
     action_names = ("left", "right")
 
-    def __init__(
-        self, num_envs: int = 1, n: int = 8, delay: int = 16, bits: int = 10, mix: bool = False
-    ) -> None:
+    def __init__(self, num_envs: int = 1, n: int = 8, delay: int = 16, bits: int = 10, mix: bool = False) -> None:
         if n < 1 or delay < 0:
             raise ValueError(f"Recall needs n >= 1 and delay >= 0, got n={n}, delay={delay}.")
         if not 1 <= bits <= 20 or n > 1 << bits:
-            raise ValueError(
-                f"{bits} bits cannot name {n} distinct symbols: bits must be 1..20 and n <= 2^bits."
-            )
+            raise ValueError(f"{bits} bits cannot name {n} distinct symbols: bits must be 1..20 and n <= 2^bits.")
         self.bits = bits
         self.feature_names = (*(f"symbol{b}" for b in range(bits)), "turn", "study", "junction", "corridor")
         words = (1 << bits) + 63 >> 6
-        super().__init__(
-            num_envs, (_reset, _step), (n, delay, bits, int(mix), words), ints=4, memory=words + n
-        )
+        super().__init__(num_envs, (_reset, _step), (n, delay, bits, int(mix), words), ints=4, memory=words + n)
 
     def scene(self, i: int) -> Scene:
         """Return what there is to see of environment i."""
@@ -132,9 +126,7 @@ def _observe(
 
 
 @njit(cache=True, nogil=True)
-def _reset(
-    params: np.ndarray, ints: np.ndarray, memory: np.ndarray, rng: np.ndarray, obs: np.ndarray
-) -> None:
+def _reset(params: np.ndarray, ints: np.ndarray, memory: np.ndarray, rng: np.ndarray, obs: np.ndarray) -> None:
     for i in range(obs.shape[0]):
         _begin(i, params, ints, memory, rng)
         _observe(i, params, ints, memory, rng, obs[i])

@@ -59,9 +59,7 @@ class TMaze(KernelWorld):
         random_length: bool = False,
     ) -> None:
         if length < 1 or not 1 <= bits <= 32:
-            raise ValueError(
-                f"a T-maze needs length >= 1 and 1 <= bits <= 32, got length={length}, bits={bits}."
-            )
+            raise ValueError(f"a T-maze needs length >= 1 and 1 <= bits <= 32, got length={length}, bits={bits}.")
         self.bits = bits
         cues, junctions = (tuple(f"{name}{b}" for b in range(bits)) for name in ("cue", "junction"))
         self.feature_names = (*cues, "start", "corridor", "junction", *junctions)
@@ -119,9 +117,7 @@ def _observe_tmaze(i: int, params: np.ndarray, ints: np.ndarray, rng: np.ndarray
 
 
 @njit(cache=True, nogil=True)
-def _reset_tmaze(
-    params: np.ndarray, ints: np.ndarray, memory: np.ndarray, rng: np.ndarray, obs: np.ndarray
-) -> None:
+def _reset_tmaze(params: np.ndarray, ints: np.ndarray, memory: np.ndarray, rng: np.ndarray, obs: np.ndarray) -> None:
     for i in range(obs.shape[0]):
         _begin_tmaze(i, params, ints, rng)
         _observe_tmaze(i, params, ints, rng, obs[i])
@@ -183,16 +179,10 @@ class EndlessTMaze(KernelWorld):
     action_names = ("left", "right")
     feature_names = ("cue left", "cue right", "position")
 
-    def __init__(
-        self, num_envs: int = 1, length: int = 10, corridors: int = 10, random_length: bool = False
-    ) -> None:
+    def __init__(self, num_envs: int = 1, length: int = 10, corridors: int = 10, random_length: bool = False) -> None:
         if length < 1 or corridors < 1:
-            raise ValueError(
-                f"length and corridors must be at least 1, got length={length}, corridors={corridors}."
-            )
-        super().__init__(
-            num_envs, (_reset_endless, _step_endless), (length, corridors, int(random_length)), ints=4
-        )
+            raise ValueError(f"length and corridors must be at least 1, got length={length}, corridors={corridors}.")
+        super().__init__(num_envs, (_reset_endless, _step_endless), (length, corridors, int(random_length)), ints=4)
 
     def scene(self, i: int) -> Scene:
         """Return what there is to see of environment i."""
@@ -228,9 +218,7 @@ def _observe_endless(i: int, ints: np.ndarray, row: np.ndarray) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _reset_endless(
-    params: np.ndarray, ints: np.ndarray, memory: np.ndarray, rng: np.ndarray, obs: np.ndarray
-) -> None:
+def _reset_endless(params: np.ndarray, ints: np.ndarray, memory: np.ndarray, rng: np.ndarray, obs: np.ndarray) -> None:
     for i in range(obs.shape[0]):
         ints[_PASSED, i] = 0
         _corridor(i, params, ints, rng)

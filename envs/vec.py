@@ -34,18 +34,14 @@ class WorldEnv(gymnasium.Env[Any, Any]):
     def __init__(self, world: World | str, render_mode: str | None = None, **kwargs: Any) -> None:
         self.world = _world(world, 1, **kwargs)
         if self.world.num_envs != 1:
-            raise ValueError(
-                f"WorldEnv takes a world of one environment, this one has {self.world.num_envs}."
-            )
+            raise ValueError(f"WorldEnv takes a world of one environment, this one has {self.world.num_envs}.")
         self.observation_space = self.world.observation_space
         self.action_space = self.world.action_space
         self.render_mode = render_mode
         self._action = np.zeros((1, *(self.action_space.shape or ())), self.action_space.dtype)
         self._fresh: Obs | None = None  # the first observation of an episode that the world began by itself
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
         super().reset(seed=seed)
         obs = self._fresh if self._fresh is not None and seed is None else self.world.reset(seed)
@@ -84,9 +80,7 @@ class WorldVectorEnv(VectorEnv[Any, Any, Any]):
 
     metadata = {**_METADATA, "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012 - read from the class
 
-    def __init__(
-        self, world: World | str, num_envs: int = 1, render_mode: str | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, world: World | str, num_envs: int = 1, render_mode: str | None = None, **kwargs: Any) -> None:
         self.world = _world(world, num_envs, **kwargs)
         self.num_envs = self.world.num_envs
         self.single_observation_space = self.world.observation_space
@@ -266,9 +260,7 @@ class VecEnvWorld(World):
         """Return the picture of environment i."""
         image = self.venv.get_images()[i]
         if image is None:
-            raise RuntimeError(
-                "this VecEnv draws nothing: make its environments with render_mode='rgb_array'."
-            )
+            raise RuntimeError("this VecEnv draws nothing: make its environments with render_mode='rgb_array'.")
         return image
 
     def close(self) -> None:
@@ -307,6 +299,4 @@ def as_world(
             env = Compact(env)
         single = env
         return GymWorld(lambda: single)
-    raise TypeError(
-        f"cannot make a World of {type(env).__name__}: pass an id, a gymnasium.Env or an SB3 VecEnv."
-    )
+    raise TypeError(f"cannot make a World of {type(env).__name__}: pass an id, a gymnasium.Env or an SB3 VecEnv.")

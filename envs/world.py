@@ -224,9 +224,7 @@ class KernelWorld(World):
                 "make the world with the id and num_envs it was saved from."
             )
         if not np.array_equal(state["params"], self._params):
-            raise ValueError(
-                f"this state was saved with parameters {state['params']}, this world has {self._params}."
-            )
+            raise ValueError(f"this state was saved with parameters {state['params']}, this world has {self._params}.")
         for name, array in arrays.items():
             array[...] = state[name]
         self._seeded = True

@@ -33,9 +33,7 @@ def scalars(folder: Path) -> dict[str, Curve]:
 
 def aggregate(folder: Path) -> list[str]:
     """Average the seeds in `folder`, LOGDIR/<env>/<agent>, on a common grid of steps; returns the tags."""
-    runs = [
-        scalars(seed) for seed in sorted(folder.glob("seed*")) if list(seed.glob("events.out.tfevents.*"))
-    ]
+    runs = [scalars(seed) for seed in sorted(folder.glob("seed*")) if list(seed.glob("events.out.tfevents.*"))]
     if len(runs) < 2:
         return []
     tags = sorted(t for t in set.intersection(*(set(r) for r in runs)) if t.startswith(TAGS))

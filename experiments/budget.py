@@ -25,9 +25,7 @@ class Budget:
         kind, _, number = text.rpartition("=")
         kind = kind.strip() or "steps"
         if kind not in KINDS:
-            raise ValueError(
-                f"unknown budget {text!r}: write one of {', '.join(f'{k}=NUMBER' for k in KINDS)}."
-            )
+            raise ValueError(f"unknown budget {text!r}: write one of {', '.join(f'{k}=NUMBER' for k in KINDS)}.")
         try:
             amount = float(number)
         except ValueError:
@@ -38,11 +36,7 @@ class Budget:
 
     def __str__(self) -> str:
         """Write the budget so that `parse` reads it back; whole numbers without an exponent."""
-        number = (
-            f"{self.amount:.0f}"
-            if self.amount == int(self.amount) and self.amount < 1e16
-            else repr(self.amount)
-        )
+        number = f"{self.amount:.0f}" if self.amount == int(self.amount) and self.amount < 1e16 else repr(self.amount)
         return f"{self.kind}={number}"
 
     def steps(self, flops_per_step: float, multiple: int) -> int | None:

@@ -117,9 +117,7 @@ class RunCallback(BaseCallback):
     def save(self, name: str) -> None:
         """Write `name`.safetensors into the run folder; CheckpointError if it cannot be written."""
         tensors, meta = self.model.snapshot()  # type: ignore[attr-defined]
-        checkpoint.save(
-            self.folder / f"{name}.safetensors", tensors, {"algorithm": meta, "run": self._state()}
-        )
+        checkpoint.save(self.folder / f"{name}.safetensors", tensors, {"algorithm": meta, "run": self._state()})
         if name == "last":
             self._saved = time.monotonic()
 
@@ -229,9 +227,7 @@ class Progress:
             return f"{human(step)} steps  {human(fps)} fps  {score}"
         left = (self._steps - step) / max(fps, 1e-9)
         share = f"{100 * step / self._steps:.0f}%"
-        return (
-            f"{human(step)}/{human(self._steps)} steps  {share}  {human(fps)} fps  {score}  {left:.0f} s left"
-        )
+        return f"{human(step)}/{human(self._steps)} steps  {share}  {human(fps)} fps  {score}  {left:.0f} s left"
 
     def close(self) -> None:
         """End the bar."""

@@ -47,13 +47,9 @@ class Entry(NamedTuple):
 
 def find_runs(paths: list[Path]) -> list[Path]:
     """Return the run folders under the given ones, sorted. ValueError if there are none."""
-    found = {
-        config.parent for path in paths for config in (path.glob("**/config.json") if path.is_dir() else ())
-    }
+    found = {config.parent for path in paths for config in (path.glob("**/config.json") if path.is_dir() else ())}
     if not found:
-        raise ValueError(
-            f"no run under {', '.join(map(str, paths))}: name folders that train.py has written."
-        )
+        raise ValueError(f"no run under {', '.join(map(str, paths))}: name folders that train.py has written.")
     return sorted(found)
 
 
@@ -75,9 +71,7 @@ def load(folder: Path, world: envs.World, name: str = "last", hp: dict[str, Any]
         algorithm = configs.build(replace(config, device="cpu"), world)
     tensors, meta = checkpoint.load(checkpoint_path(folder, name))
     if isinstance(algorithm, MemoryPPO):
-        policy = {
-            key.removeprefix("policy."): part for key, part in tensors.items() if key.startswith("policy.")
-        }
+        policy = {key.removeprefix("policy."): part for key, part in tensors.items() if key.startswith("policy.")}
         algorithm.policy.load_state_dict(policy)
     else:
         algorithm.load_parameters(tensors, meta["algorithm"])
@@ -85,25 +79,19 @@ def load(folder: Path, world: envs.World, name: str = "last", hp: dict[str, Any]
     changed = grown | configs.typed(configs.kind(config.agent), hp or {})
     for key, value in changed.items():
         if key != "dim":
-            raise ValueError(
-                f"--hp.{key} cannot change after training; only dim can: it has no trained parameters."
-            )
+            raise ValueError(f"--hp.{key} cannot change after training; only dim can: it has no trained parameters.")
         algorithm.resize(value)
     return algorithm
 
 
-def play(
-    folder: Path, env_id: str, settings: Settings, hp: dict[str, Any], frames: list[Any] | None = None
-) -> Entry:
+def play(folder: Path, env_id: str, settings: Settings, hp: dict[str, Any], frames: list[Any] | None = None) -> Entry:
     """Evaluate one run on one environment."""
     config = configs.of(folder)
     kwargs = config.env_kwargs if env_id == config.env else {}
     world = envs.make(env_id, batch_size(settings.episodes), **kwargs)
     try:
         algorithm = load(folder, world, settings.checkpoint, hp)
-        episodes = evaluate(
-            algorithm, world, settings.episodes, settings.seed, settings.deterministic, frames
-        )
+        episodes = evaluate(algorithm, world, settings.episodes, settings.seed, settings.deterministic, frames)
         cost = bill(algorithm)
     finally:
         world.close()
@@ -130,9 +118,7 @@ def chance(env_id: str, settings: Settings) -> Row:
     finally:
         world.close()
     row: Row = {"agent": "random", "trained_on": "", "env": env_id, "seed": settings.seed, "run": ""}
-    row |= dict.fromkeys(
-        ("trained_parameters", "state_bytes", "flops_per_step", "steps", "flops", "seconds"), 0
-    )
+    row |= dict.fromkeys(("trained_parameters", "state_bytes", "flops_per_step", "steps", "flops", "seconds"), 0)
     return rows([Entry(row, episodes)])[0]
 
 

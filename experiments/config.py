@@ -134,9 +134,7 @@ def typed(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
             checked[key] = convert(hints[key], value)
         except ValueError:
             expected = getattr(hints[key], "__name__", str(hints[key]))
-            raise ValueError(
-                f"hyperparameter {key!r} of {kind.__name__} must be {expected}, got {value!r}."
-            ) from None
+            raise ValueError(f"hyperparameter {key!r} of {kind.__name__} must be {expected}, got {value!r}.") from None
     return checked
 
 

@@ -126,10 +126,7 @@ class _Display:
     def __init__(self, configs: list[RunConfig], live: bool) -> None:
         self._bars: dict[Path, tqdm[Any]] = {}
         if live:
-            bars = (
-                tqdm(total=0, position=i, bar_format="{desc}", dynamic_ncols=True)
-                for i in range(len(configs))
-            )
+            bars = (tqdm(total=0, position=i, bar_format="{desc}", dynamic_ncols=True) for i in range(len(configs)))
             self._bars = {config.folder: bar for config, bar in zip(configs, bars, strict=True)}
             for config in configs:
                 self.show(config, "waiting")
@@ -163,8 +160,7 @@ def failures(outcomes: list[Outcome]) -> str:
     if not failed:
         return ""
     rows = [
-        f"  {title(o.config)}: exit {o.exit_code}, {o.message}\n    log: {o.config.folder / 'log.txt'}"
-        for o in failed
+        f"  {title(o.config)}: exit {o.exit_code}, {o.message}\n    log: {o.config.folder / 'log.txt'}" for o in failed
     ]
     return "\n".join([f"{len(failed)} of {len(outcomes)} jobs did not finish:", *rows])
 

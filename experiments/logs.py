@@ -31,9 +31,7 @@ class RunLogger(Logger):
 
     def dump(self, step: int = 0) -> None:
         """Write what was recorded since the last dump."""
-        self.latest |= {
-            k: float(v) for k, v in self.name_to_value.items() if np.isscalar(v) and not isinstance(v, str)
-        }
+        self.latest |= {k: float(v) for k, v in self.name_to_value.items() if np.isscalar(v) and not isinstance(v, str)}
         super().dump(step)
 
     def pending(self) -> dict[str, list[float]]:
@@ -52,11 +50,7 @@ class RunLogger(Logger):
 
     def describe(self, config: dict[str, Any]) -> None:
         """Write the hyperparameters, as a text table and for TensorBoard's HPARAMS page."""
-        flat = (
-            {k: v for k, v in config.items() if k not in ("hp", "env_kwargs")}
-            | config["hp"]
-            | config["env_kwargs"]
-        )
+        flat = {k: v for k, v in config.items() if k not in ("hp", "env_kwargs")} | config["hp"] | config["env_kwargs"]
         rows = "\n".join(f"| {k} | {v} |" for k, v in flat.items())
         self.record("config", f"| name | value |\n|---|---|\n{rows}", exclude=NOT_TEXT)
         plain = {k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in flat.items()}
@@ -68,9 +62,7 @@ class RunLogger(Logger):
         """Record an (H, W) array, scaled to its own range, or an (H, W, 3) uint8 picture."""
         if picture.ndim == 2:
             low, high = float(picture.min()), float(picture.max())
-            picture = np.repeat(
-                (((picture - low) / (high - low or 1.0)) * 255).astype(np.uint8)[..., None], 3, axis=2
-            )
+            picture = np.repeat((((picture - low) / (high - low or 1.0)) * 255).astype(np.uint8)[..., None], 3, axis=2)
         self.record(name, Image(picture, "HWC"), exclude=NOT_TEXT)
 
 

@@ -191,9 +191,7 @@ def _signals(callback: RunCallback) -> Iterator[None]:
         if callback.signum:
             raise KeyboardInterrupt
         callback.signum = signum
-        print(
-            "\nFinishing this iteration, then saving; once more to give it up.", file=sys.stderr, flush=True
-        )
+        print("\nFinishing this iteration, then saving; once more to give it up.", file=sys.stderr, flush=True)
 
     previous: dict[int, Any] = {}
     with contextlib.suppress(ValueError):  # not in the main thread: the caller handles signals
@@ -205,9 +203,7 @@ def _signals(callback: RunCallback) -> Iterator[None]:
             signal.signal(signum, handler)
 
 
-def prepare(
-    config: RunConfig, resume: bool, force: bool
-) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+def prepare(config: RunConfig, resume: bool, force: bool) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
     """Check the run folder, and return the checkpoint to continue from; None to begin.
 
     RunError if the folder holds a run and neither `resume` nor `force` was said, or another run.
@@ -266,9 +262,7 @@ def lock(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise RunError(
-                f"another process is training in {folder}; give this run a --name of its own."
-            ) from None
+            raise RunError(f"another process is training in {folder}; give this run a --name of its own.") from None
         yield
 
 

@@ -29,9 +29,7 @@ def markdown(rows: list[Row]) -> str:
     """A Markdown table; columns are aligned, so that it can be read as it is."""
     cells = [HEADER, *map(_cells, rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(HEADER))]
-    lines = [
-        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in cells
-    ]
+    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in cells]
     return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
 
 

@@ -23,9 +23,7 @@ SMALL = ["--num-envs", "8", "--hp.num-steps", "16"]
 
 def command(*words: object, cwd: Path = ROOT, code: int = 0) -> subprocess.CompletedProcess[str]:
     """Run `python WORDS...` and check its exit code."""
-    done = subprocess.run(
-        [sys.executable, *map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=120
-    )
+    done = subprocess.run([sys.executable, *map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=120)
     assert done.returncode == code, done.stdout + done.stderr
     return done
 
@@ -177,13 +175,9 @@ def test_lists_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("palimpsest ")
 
 
-def test_flags_win_over_the_file_and_the_file_over_defaults(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "run.toml"
-    file.write_text(
-        'env = "CartPole-v1"\nagent = ["gru"]\nsteps = 5e4\nseed = [3, 4]\n[hp]\nhidden = 8\ngamma = 0.3\n'
-    )
+    file.write_text('env = "CartPole-v1"\nagent = ["gru"]\nsteps = 5e4\nseed = [3, 4]\n[hp]\nhidden = 8\ngamma = 0.3\n')
     assert main(train, "--config", file, "--hp.gamma", 0.9, "--seed", 7, "--dry_run") == 0
     out = capsys.readouterr().out
     for part in (

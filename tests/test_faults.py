@@ -82,15 +82,11 @@ def test_kill_during_training(tmp_path: Path, expected: dict[str, torch.Tensor])
 
 
 @pytest.mark.parametrize("moment", ["fsync", "replace"])
-def test_kill_during_a_checkpoint_write(
-    tmp_path: Path, moment: str, expected: dict[str, torch.Tensor]
-) -> None:
+def test_kill_during_a_checkpoint_write(tmp_path: Path, moment: str, expected: dict[str, torch.Tensor]) -> None:
     config = small(tmp_path)
     # provenance.json and the first pairs of checkpoints are written, then the system goes down in mid-write
     count = f"calls = []; import os; real = os.{moment}; "
-    count += (
-        f"os.{moment} = lambda *a: (calls.append(1), len(calls) > 8 and os.kill(os.getpid(), 9), real(*a))[2]"
-    )
+    count += f"os.{moment} = lambda *a: (calls.append(1), len(calls) > 8 and os.kill(os.getpid(), 9), real(*a))[2]"
     process = start(config, count)
     process.wait(timeout=60)
     assert process.returncode == -signal.SIGKILL
@@ -140,12 +136,8 @@ def hostile() -> dict[str, bytes]:
         "huge header": (2**62).to_bytes(8, "little") + b"{}",
         "pickle": pickle.dumps(Bomb()),
         "foreign": to_bytes({"a": torch.zeros(3)}),
-        "meta is no JSON": to_bytes(
-            {"a": torch.zeros(3)}, metadata={"format": checkpoint.FORMAT, "meta": "{"}
-        ),
-        "meta is no table": to_bytes(
-            {"a": torch.zeros(3)}, metadata={"format": checkpoint.FORMAT, "meta": "3"}
-        ),
+        "meta is no JSON": to_bytes({"a": torch.zeros(3)}, metadata={"format": checkpoint.FORMAT, "meta": "{"}),
+        "meta is no table": to_bytes({"a": torch.zeros(3)}, metadata={"format": checkpoint.FORMAT, "meta": "3"}),
         "no meta": to_bytes({"a": torch.zeros(3)}, metadata={"format": checkpoint.FORMAT}),
     }
 
@@ -188,9 +180,7 @@ class Sick(gymnasium.Env[Any, Any]):
     def __init__(self, **kwargs: Any) -> None:
         self.steps = 0
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         super().reset(seed=seed)
         return np.zeros(3, np.float32), {}
 

@@ -74,9 +74,7 @@ def test_observations_and_ends(engine: str) -> None:
 @pytest.mark.parametrize("engine", ["minigrid", "envpool"])
 def test_seeds_batches_and_resume(engine: str) -> None:
     big, small = make(MEMORY, 5, engine), make(MEMORY, 2, engine)
-    np.testing.assert_equal(
-        [row(big.reset(9), i) for i in range(2)], [row(small.reset(9), i) for i in range(2)]
-    )
+    np.testing.assert_equal([row(big.reset(9), i) for i in range(2)], [row(small.reset(9), i) for i in range(2)])
     actions = biased_actions(big, 250)
     for a, b in zip(play(big, actions), play(small, actions[:, :2]), strict=True):
         np.testing.assert_equal({k: v[:2] for k, v in a[0].items()}, b[0])

@@ -121,9 +121,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
 def test_resume_is_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agent: str, env: str, hp: dict[str, Any]
 ) -> None:
-    config = small(
-        tmp_path, agent=agent, env=env, hp=SMALL | hp, budget="steps=1500", eval_every=300, eval_episodes=2
-    )
+    config = small(tmp_path, agent=agent, env=env, hp=SMALL | hp, budget="steps=1500", eval_every=300, eval_episodes=2)
     whole = replace(config, name="whole")
     run.train(whole)
     with monkeypatch.context() as patch:
@@ -136,9 +134,7 @@ def test_resume_is_bit_for_bit(
         tensors, again = checkpoint.load(config.folder / f"{name}.safetensors")
         assert tensors.keys() == expected.keys()
         for key, tensor in expected.items():
-            torch.testing.assert_close(
-                tensors[key], tensor, rtol=0, atol=0, equal_nan=True, msg=f"{name} {key}"
-            )
+            torch.testing.assert_close(tensors[key], tensor, rtol=0, atol=0, equal_nan=True, msg=f"{name} {key}")
         assert json.dumps(again["algorithm"]) == json.dumps(meta["algorithm"])
     curves, others = aggregate.scalars(whole.folder), aggregate.scalars(config.folder)
     assert curves.keys() == others.keys()
@@ -155,10 +151,7 @@ def episodes(folder: Path) -> list[tuple[str, ...]]:
 def test_a_longer_budget_continues_a_finished_run(tmp_path: Path) -> None:
     run.train(small(tmp_path))
     result = run.train(small(tmp_path, budget="steps=2048"), resume=True)
-    assert (
-        result.steps == 2048
-        and len(json.loads((small(tmp_path).folder / "provenance.json").read_text())) == 2
-    )
+    assert result.steps == 2048 and len(json.loads((small(tmp_path).folder / "provenance.json").read_text())) == 2
 
 
 # -- budgets ------------------------------------------------------------
@@ -207,9 +200,7 @@ def test_seconds_end_the_run_and_drive_the_schedules(tmp_path: Path) -> None:
 
 def test_hyperparameters_are_checked() -> None:
     base = RunConfig(agent="superposed", env="Recall-N8-D0-v0")
-    resolved = configs.resolve(
-        replace(base, hp={"gamma": "0.9", "num_envs": "1e2", "normalize_obs": "false"})
-    )
+    resolved = configs.resolve(replace(base, hp={"gamma": "0.9", "num_envs": "1e2", "normalize_obs": "false"}))
     assert (resolved.hp["gamma"], resolved.hp["num_envs"], resolved.hp["normalize_obs"]) == (0.9, 100, False)
     assert configs.resolve(resolved) == resolved
     for wrong, message in (({"gama": 1}, "Did you mean 'gamma'"), ({"dim": "2.5"}, "must be int, got '2.5'")):
@@ -285,16 +276,11 @@ def test_rows_put_seeds_together_and_dim_can_change(tmp_path: Path) -> None:
     settings = compare.Settings(episodes=8)
     folders = compare.find_runs([tmp_path])
     entries = [
-        compare.play(folder, "Recall-N8-D0-v0", settings, hp)
-        for hp in ({}, {"dim": "64"})
-        for folder in folders
+        compare.play(folder, "Recall-N8-D0-v0", settings, hp) for hp in ({}, {"dim": "64"}) for folder in folders
     ]
     narrow, wide = compare.rows(entries)
     assert narrow["seeds"] == [0, 1] and narrow["episodes"] == 16
-    assert (
-        narrow["trained_parameters"] == wide["trained_parameters"]
-        and narrow["state_bytes"] < wide["state_bytes"]
-    )
+    assert narrow["trained_parameters"] == wide["trained_parameters"] and narrow["state_bytes"] < wide["state_bytes"]
     assert narrow["success"]["low"] <= narrow["success"]["iqm"] <= narrow["success"]["high"]
     with pytest.raises(ValueError, match="cannot change after training"):
         compare.play(folders[0], "Recall-N8-D0-v0", settings, {"gamma": "0.3"})
@@ -318,8 +304,7 @@ def test_aggregate_averages_seeds(tmp_path: Path) -> None:
         writer.close()
     assert aggregate.aggregate(tmp_path) == ["rollout/success_rate"]
     curves = {
-        p: aggregate.scalars(tmp_path / "_aggregate" / p)["rollout/success_rate"]
-        for p in ("low", "mean", "high")
+        p: aggregate.scalars(tmp_path / "_aggregate" / p)["rollout/success_rate"] for p in ("low", "mean", "high")
     }
     steps, mean = curves["mean"]
     assert steps[-1] == 70  # what all seeds have reached

@@ -34,9 +34,7 @@ class Odd(gymnasium.Env[Any, Any]):
     def __init__(self, action_space: spaces.Space[Any]) -> None:
         self.action_space = action_space
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         self.time, self.total = 0, 0
         return self._obs(), {}
@@ -111,9 +109,7 @@ def test_vec_env_attributes() -> None:
     assert venv.get_attr("note") == [1, 1, 1]
 
 
-@pytest.mark.parametrize(
-    "env_id", ["Recall-N8-D16-v0", "NoisyTMaze-M4-L10-v0", "EndlessTMaze-Uniform-L10-C3-v0"]
-)
+@pytest.mark.parametrize("env_id", ["Recall-N8-D16-v0", "NoisyTMaze-M4-L10-v0", "EndlessTMaze-Uniform-L10-C3-v0"])
 def test_sb3_evaluates_whatever_predicts(env_id: str) -> None:
     venv: Any = WorldVecEnv(env_id, 4)
     policy: Any = oracle(env_id)

@@ -94,8 +94,7 @@ def test_environment_depends_on_seed_and_number_only(env_id: str) -> None:
             np.testing.assert_array_equal(a[:, :batch], b)
     world.reset(8)
     assert not all(
-        np.array_equal(a, b)
-        for a, b in zip(other[1:], rollout(world, random_actions(world, 40)), strict=True)
+        np.array_equal(a, b) for a, b in zip(other[1:], rollout(world, random_actions(world, 40)), strict=True)
     )
 
 
@@ -180,9 +179,7 @@ def test_recall_asks_what_it_showed() -> None:
         rows.append(array(world.step(np.zeros(8, int)).obs))
     for i in range(8):
         walk = np.array(rows)[:, i]
-        assert (
-            walk[:16, 11].all() and walk[16:21, 13].all() and walk[21:37, 12].all()
-        )  # study, corridor, junction
+        assert walk[:16, 11].all() and walk[16:21, 13].all() and walk[21:37, 12].all()  # study, corridor, junction
         shown, asked = ({tuple(r) for r in walk[part, :10]} for part in (slice(16), slice(21, 37)))
         assert len(shown) == 16 and shown == asked
         assert (abs(walk[:16, 10]) == 1).all() and not walk[16:, 10].any()
