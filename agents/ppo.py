@@ -222,8 +222,7 @@ class MemoryPPO:
         self._last_train = {name: float(np.mean([row[name] for row in logs])) for name in logs[0]}
         self._last_train["train/explained_variance"] = float(explained)
         if c.target_kl:
-            share = self.optimizer.param_groups[0]["lr"] / (c.learning_rate * self.pace)  # left by the anneal
-            moved = self._last_train["train/approx_kl"] / (c.target_kl * share)
+            moved = self._last_train["train/approx_kl"] / (c.target_kl * self._left)
             self.pace *= 1.1 if moved < 0.8 else 1 / 1.3 if moved > 1.5 else 1
             self.pace = min(max(self.pace, 0.2), 1.0)
 
@@ -268,9 +267,9 @@ class MemoryPPO:
     def _schedule(self, progress: float) -> None:
         """Anneal the learning rate, and grow D in equal shares of the training; progress in [0, 1]."""
         c = self.config
-        left = 1 - min(progress, 1.0) * (1 - c.final_learning_rate)
+        self._left = 1 - min(progress, 1.0) * (1 - c.final_learning_rate)
         for group in self.optimizer.param_groups:
-            group["lr"] = c.learning_rate * left * self.pace
+            group["lr"] = c.learning_rate * self._left * self.pace
         if isinstance(c, SuperposedConfig) and c.grow:
             stages = (c.dim, *c.grow)
             self.resize(stages[min(int(progress * len(stages)), len(stages) - 1)])

@@ -84,7 +84,7 @@ class _GRUScan(torch.autograd.Function):
         before = gx.new_empty(steps, *h0.shape)  # (T, B, N) state each step began with, after the reset
         gates, new, inner = torch.empty_like(gx[..., : 2 * n]), torch.empty_like(before), torch.empty_like(before)
         out, weight_t, h = torch.empty_like(before), weight.t(), h0
-        ctx.small = n <= SMALL and gx.device.type == "cpu"
+        ctx.small = n <= SMALL and gx.device.type == "cpu" and gx.dtype == torch.float32
         if ctx.small:
             kernel_args = (gx.contiguous(), h0.contiguous(), weight_t.contiguous(), bias, keep)
             _small_forward(*_arrays(*kernel_args, before, gates, new, inner, out))
