@@ -19,9 +19,6 @@ class PPOConfig:
     """Passes over each rollout."""
     learning_rate: float = 2e-3
     """Adam's, at the start."""
-    target_kl: float = 0.01
-    """KL divergence per iteration above which the learning rate is lowered, by up to a factor of 5, until the policy
-    moves less; 0 leaves it alone."""
     final_learning_rate: float = 0.1
     """Share of the learning rate left at the end of a linear anneal; 1 keeps it constant."""
     gamma: float = 0.99
@@ -32,8 +29,8 @@ class PPOConfig:
     """PPO's clip range."""
     ent_coef: float = 0.03
     """Weight of the entropy bonus."""
-    vf_coef: float = 0.1
-    """Weight of the value loss, which is in units of the variance of the returns."""
+    vf_coef: float = 0.5
+    """Weight of the value loss."""
     max_grad_norm: float = 0.5
     """Gradients are scaled down to this norm."""
     kl_skip: float = 0.03
@@ -47,7 +44,7 @@ class PPOConfig:
     head: int = 32
     """Hidden width of the policy head and of the value head."""
     normalize_obs: bool = True
-    """Running normalisation of observations whose space is not within [-1, 1]; symbols and images are left alone."""
+    """Running normalisation of observations whose space is not within [-1, 1]; symbols are whitened, pixels left alone."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -262,8 +262,6 @@ class Policy(nn.Module):
         seed: of fixed random features.
     """
 
-    value_scale: Tensor
-
     def __init__(
         self,
         observation_space: gym.Space[Any],
@@ -288,9 +286,6 @@ class Policy(nn.Module):
         width, head = config.encoder + self.core.output_width, config.head
         self.pi = nn.Sequential(nn.Linear(width, head), nn.Tanh(), nn.Linear(head, sum(self.sizes)))
         self.vf = nn.Sequential(nn.Linear(width, head), nn.Tanh(), nn.Linear(head, 1))
-        self.register_buffer(
-            "value_scale", torch.tensor([0.0, 1.0, 0.0])
-        )  # mean and deviation of returns, rollouts seen
         last = cast(nn.Linear, self.pi[2])
         nn.init.orthogonal_(last.weight, 0.01)
         nn.init.zeros_(last.bias)
@@ -307,24 +302,7 @@ class Policy(nn.Module):
 
     def _heads(self, x: Tensor, y: Tensor, state: Any) -> tuple[Categoricals, Tensor, Any]:
         features = torch.cat((x, y), -1)
-        values = self.value_scale[0] + self.value_scale[1] * self.vf(features)[..., 0]
-        return Categoricals(self.pi(features), self.sizes), values, state
-
-    @torch.no_grad()
-    def rescale_values(self, returns: Tensor) -> None:
-        """Follow the scale of the returns, so that the value loss has one weight whatever the rewards are.
-
-        The last layer is changed to give the same values as before: PopArt, van Hasselt et al. 2016.
-        """
-        mean, std, seen = (float(part) for part in self.value_scale)
-        rate = max(1 / (seen + 1), 0.05)
-        new_mean = mean + rate * (float(returns.mean()) - mean)
-        square = (1 - rate) * (std**2 + mean**2) + rate * float(returns.square().mean())
-        new_std = max(square - new_mean**2, 1e-4) ** 0.5
-        last = cast(nn.Linear, self.vf[2])
-        last.weight *= std / new_std
-        last.bias.copy_((std * last.bias + mean - new_mean) / new_std)
-        self.value_scale.copy_(torch.tensor([new_mean, new_std, seen + 1]))
+        return Categoricals(self.pi(features), self.sizes), self.vf(features)[..., 0], state
 
     def unroll(self, obs: TensorObs, state: Any, starts: Tensor) -> Evaluation:
         """A sequence: obs (T, B, ...), starts (T, B) bool; equal to `step` applied T times."""

@@ -64,7 +64,6 @@ class MemoryPPO:
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=self.config.learning_rate, eps=1e-5, fused=True)
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.num_timesteps, self.updates, self.verbose = 0, 0, 0
-        self.pace = 1.0  # of learning, see `target_kl`
         self._logger: Logger | None = None
         self._started = False
         self.progress: Callable[[], float] | None = None  # share of a budget that is not counted in steps
@@ -208,7 +207,6 @@ class MemoryPPO:
             advantages, returns = roll.advantages(last_values, c.gamma, c.gae_lambda)
         # inference tensors cannot enter autograd: clone what the updates use
         self._targets = advantages.clone(), returns.clone()
-        self.policy.rescale_values(self._targets[1])
         success = self.episodes.mean()[2]
         write_cost = c.write_cost if success > c.write_cost_from else 0.0
         logs: list[dict[str, float]] = []
@@ -221,10 +219,6 @@ class MemoryPPO:
         explained = 1 - (returns - roll.values[: roll.steps]).var() / (returns.var() + 1e-8)
         self._last_train = {name: float(np.mean([row[name] for row in logs])) for name in logs[0]}
         self._last_train["train/explained_variance"] = float(explained)
-        if c.target_kl:
-            moved = self._last_train["train/approx_kl"] / (c.target_kl * self._left)
-            self.pace *= 1.1 if moved < 0.8 else 1 / 1.3 if moved > 1.5 else 1
-            self.pace = min(max(self.pace, 0.2), 1.0)
 
     def _update(self, columns: Tensor, write_cost: float, may_skip: bool) -> dict[str, float]:
         """One minibatch of whole environment columns."""
@@ -251,7 +245,7 @@ class MemoryPPO:
         ratio = log_ratio.exp()
         clipped = ratio.clamp(1 - c.clip_coef, 1 + c.clip_coef)
         policy_loss = -torch.minimum(ratio * advantages, clipped * advantages).mean()
-        value_loss = ((returns - values) / self.policy.value_scale[1]).square().mean()
+        value_loss = (returns - values).square().mean()
         entropy = dist.entropy().mean()
         loss = policy_loss + c.vf_coef * value_loss - c.ent_coef * entropy
         if write_cost and "write_gate" in info:
@@ -267,9 +261,8 @@ class MemoryPPO:
     def _schedule(self, progress: float) -> None:
         """Anneal the learning rate, and grow D in equal shares of the training; progress in [0, 1]."""
         c = self.config
-        self._left = 1 - min(progress, 1.0) * (1 - c.final_learning_rate)
         for group in self.optimizer.param_groups:
-            group["lr"] = c.learning_rate * self._left * self.pace
+            group["lr"] = c.learning_rate * (1 - min(progress, 1.0) * (1 - c.final_learning_rate))
         if isinstance(c, SuperposedConfig) and c.grow:
             stages = (c.dim, *c.grow)
             self.resize(stages[min(int(progress * len(stages)), len(stages) - 1)])
@@ -347,7 +340,7 @@ class MemoryPPO:
             tensors |= {f"world.{name}": torch.as_tensor(part) for name, part in self.world.state().items()}
             tensors |= {name: torch.as_tensor(getattr(self.episodes, name)) for name in ("returns", "lengths")}
         meta = {
-            "num_timesteps": self.num_timesteps, "updates": self.updates, "pace": self.pace, "started": self._started,
+            "num_timesteps": self.num_timesteps, "updates": self.updates, "started": self._started,
             "seed": self.seed, "episodes": list(self.episodes.recent), "config": asdict(self.config),
         }  # fmt: skip
         return {name: part.detach().cpu().clone().contiguous() for name, part in tensors.items()}, meta
@@ -365,7 +358,6 @@ class MemoryPPO:
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": slots})
         self.generator.set_state(tensors["rng"])
         self.num_timesteps, self.updates, self._started = meta["num_timesteps"], meta["updates"], meta["started"]
-        self.pace = meta["pace"]
         if self._started:
             core = under("core.")
             if isinstance(self.policy.core, SuperposedCore):
