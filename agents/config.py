@@ -37,14 +37,14 @@ class PPOConfig:
     """After the first epoch, minibatches whose approximate KL divergence exceeds this are not trained on."""
     write_cost: float = 0.1
     """Cost of writing to a gated memory, times the mean gate; only while success is above `write_cost_from`."""
-    write_cost_from: float = 0.7
+    write_cost_from: float = 0.85
     """Success rate from which writing costs: from the start it would keep the memory from being used at all."""
     encoder: int = 32
     """X, width of the encoded observation."""
     head: int = 32
     """Hidden width of the policy head and of the value head."""
     normalize_obs: bool = True
-    """Running normalisation of observations whose space is not within [-1, 1]; symbols are whitened, pixels left alone."""
+    """Normalise by running moments: symbols, and numbers whose space is not within [-1, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ import time
 from typing import NamedTuple
 
 import numpy as np
+from traced import TracedActor
 
 from experiments import cli, compare, grid, run, tables
 from experiments.aggregate import aggregate, scalars
@@ -35,11 +36,11 @@ class Experiment(NamedTuple):
     tests: tuple[str, ...]
     episodes: int = 128
     dims: tuple[int, ...] = ()  # the superposed agents again, at these D, not retrained
+    traced: bool = False  # play through `traced.TracedActor`: for a million steps
     curve: bool = False  # also when training reached 0.95 and how low it fell afterwards
 
 
 ALONE = (("superposed", None),)
-RIVALS = (("superposed", None), ("gru", 16.0), ("lstm", 16.0), ("gru", 1.0), ("slots", 1.0), ("none", 1.0))
 EXPERIMENTS = {
     "recall": Experiment(
         "Pairs recalled. Trained at D = 256 on corridors with up to 64 signposts; then D is changed.",
@@ -52,30 +53,31 @@ EXPERIMENTS = {
     "horizon": Experiment(
         "Eight cue bits kept through corridors of distractors. Trained on corridors of at most 50 steps.",
         "NoisyTMaze-M8-Max50-v0",
-        "steps=500000",
+        "steps=600000",
         ALONE,
         ("NoisyTMaze-M8-L50-v0", "NoisyTMaze-M8-L1000-v0", "NoisyTMaze-M8-L100000-v0", "NoisyTMaze-M8-L1000000-v0"),
-        episodes=16,
+        episodes=8,
+        traced=True,
     ),
     "rewrite": Experiment(
         "Every new cue replaces the last. Trained on chains of ten corridors of at most 50 steps.",
         "EndlessTMaze-Uniform-L50-C10-v0",
-        "steps=500000",
+        "steps=600000",
         ALONE,
         ("EndlessTMaze-Uniform-L50-C10-v0", "EndlessTMaze-Uniform-L1000-C10-v0"),
     ),
     "memory": Experiment(
         "MiniGrid-MemoryS13: find the cue, keep it, match it.",
         "MiniGrid-MemoryS13-v0",
-        "steps=2000000",
+        "steps=1500000",
         ALONE,
         ("MiniGrid-MemoryS13-v0",),
         curve=True,
     ),
     "memory-rivals": Experiment(
-        "The same task, 1 M steps, recurrent cores of 16 times the parameters in the same trainer.",
+        "The same for recurrent cores of 16 times the parameters, at the FLOPs that superposed spends on 1 M steps.",
         "MiniGrid-MemoryS13-v0",
-        "steps=1000000",
+        "flops=1.5e12",
         (("gru", 16.0), ("lstm", 16.0)),
         ("MiniGrid-MemoryS13-v0",),
         curve=True,
@@ -83,7 +85,7 @@ EXPERIMENTS = {
     "memory-s17": Experiment(
         "MiniGrid-MemoryS17Random, trained directly.",
         "MiniGrid-MemoryS17Random-v0",
-        "steps=2000000",
+        "steps=1500000",
         ALONE,
         ("MiniGrid-MemoryS17Random-v0",),
         curve=True,
@@ -121,7 +123,8 @@ def report(experiment: Experiment, jobs: list[RunConfig], episodes: int | None) 
     for env in experiment.tests:
         settings = Settings(episodes=episodes or experiment.episodes, seed=10_000)
         for job in jobs:
-            entries.append(compare.play(job.folder, env, settings, {}))
+            act = TracedActor if experiment.traced else None
+            entries.append(compare.play(job.folder, env, settings, {}, act=act))
             if job.agent == "superposed":
                 entries += [compare.play(job.folder, env, settings, {"dim": dim}) for dim in experiment.dims]
     parts = [tables.markdown(compare.rows(entries))]

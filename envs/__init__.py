@@ -62,12 +62,12 @@ FAMILIES: tuple[Family, ...] = (
     Family("TMaze-L{length}-v0", TMaze, {"length": _LENGTHS}, {}, 0.99, 500_000),
     Family("TMaze-Max{length}-v0", TMaze, {"length": _SHORT}, {"random_length": True}, 0.99, 500_000),
     Family("NoisyTMaze-M{bits}-L{length}-v0", TMaze, {"bits": (1, 4, 8), "length": _LENGTHS},
-           {"noise": True}, 0.99, 1_000_000),
+           {"noise": True}, 0.5, 600_000),
     Family("NoisyTMaze-M{bits}-Max{length}-v0", TMaze, {"bits": (1, 4, 8), "length": _SHORT},
-           {"noise": True, "random_length": True}, 0.99, 1_000_000),
-    Family("EndlessTMaze-Fixed-L{length}-C{corridors}-v0", EndlessTMaze, _LINKS, {}, 0.99, 1_000_000),
+           {"noise": True, "random_length": True}, 0.5, 600_000),
+    Family("EndlessTMaze-Fixed-L{length}-C{corridors}-v0", EndlessTMaze, _LINKS, {}, 0.5, 600_000),
     Family("EndlessTMaze-Uniform-L{length}-C{corridors}-v0", EndlessTMaze, _LINKS,
-           {"random_length": True}, 0.99, 1_000_000),
+           {"random_length": True}, 0.5, 600_000),
 )  # fmt: skip
 
 _MINIGRID = ("MiniGrid-", "BabyAI-")

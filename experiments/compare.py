@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from agents import checkpoint
 from agents.ppo import MemoryPPO
 from experiments import config as configs
 from experiments.budget import bill
-from experiments.evaluation import Episodes, Random, batch_size, evaluate
+from experiments.evaluation import Episodes, Policy, Random, batch_size, evaluate
 from experiments.run import result_of
 from experiments.stats import aggregate_iqm, aggregate_mean, interval_estimate
 
@@ -84,14 +85,22 @@ def load(folder: Path, world: envs.World, name: str = "last", hp: dict[str, Any]
     return algorithm
 
 
-def play(folder: Path, env_id: str, settings: Settings, hp: dict[str, Any], frames: list[Any] | None = None) -> Entry:
-    """Evaluate one run on one environment."""
+def play(
+    folder: Path,
+    env_id: str,
+    settings: Settings,
+    hp: dict[str, Any],
+    frames: list[Any] | None = None,
+    act: Callable[[Any, int], Policy] | None = None,
+) -> Entry:
+    """Evaluate one run on one environment; `act` may put something faster in front of (agent, batch)."""
     config = configs.of(folder)
     kwargs = config.env_kwargs if env_id == config.env else {}
     world = envs.make(env_id, batch_size(settings.episodes), **kwargs)
     try:
         algorithm = load(folder, world, settings.checkpoint, hp)
-        episodes = evaluate(algorithm, world, settings.episodes, settings.seed, settings.deterministic, frames)
+        actor = act(algorithm, world.num_envs) if act else algorithm
+        episodes = evaluate(actor, world, settings.episodes, settings.seed, settings.deterministic, frames)
         cost = bill(algorithm)
     finally:
         world.close()
