@@ -3,7 +3,8 @@
 #   make run     train superposed, gru and lstm on RecallMix at one FLOP budget and print the table
 #   make test    the test suite
 #   make lint    ruff and mypy
-#   make bench   speed of the worlds
+#   make bench   speed of the worlds, of training and of an acting step
+#   make results the published tables (hours; resumable)
 #   make clean   remove .venv, caches and build leftovers (never runs/)
 #
 # PYTHON=python3.12 picks another interpreter; pip's own settings are respected
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 # One thread a process: the models are too small to gain from two, and workers share the cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test lint bench clean
+.PHONY: run test lint bench results clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.base
@@ -31,6 +32,11 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/worlds.py
+	$(BIN)/python benchmarks/training_speed.py
+	$(BIN)/python benchmarks/step_cost.py
+
+results: $(VENV)/.dev
+	$(BIN)/python benchmarks/results.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -239,7 +239,8 @@ class MemoryPPO:
         obs = {key: part[:n, columns] for key, part in roll.obs.items()}
         dist, values, _, info = self.policy.unroll(obs, state, roll.starts[:n, columns])
         advantages, returns = (target[:, columns] for target in self._targets)
-        advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        if advantages.numel() > 1:
+            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
 
         log_ratio = dist.log_prob(roll.actions[:n, columns]) - roll.log_probs[:n, columns]
         ratio = log_ratio.exp()

@@ -124,9 +124,8 @@ class SuperposedMemory(nn.Module):
             read, after = self.step(m, key, query, value, write, erase)
             return read, m.copy_(after)
         both = _features(torch.stack((key, query), -2) @ self.expansion.omega)
-        read = torch.empty_like(value)
-        arrays = [part.contiguous().numpy() for part in (m, both, value, write, erase, read)]
-        _step_in_place(*arrays)
+        m, read = m.contiguous(), torch.empty(value.shape)
+        _step_in_place(*(part.contiguous().numpy() for part in (m, both, value, write, erase, read)))
         return read, m
 
     def unroll(

@@ -579,7 +579,7 @@ def test_the_learning_rate_anneals() -> None:
             rates.append(model.optimizer.param_groups[0]["lr"])
 
     rates: list[float] = []
-    model = make(final_learning_rate=0.5, learning_rate=1e-3, target_kl=0.0)
+    model = make(final_learning_rate=0.5, learning_rate=1e-3)
     model.learn(128, callback=Watch())
     assert rates == pytest.approx([1e-3, 0.875e-3, 0.75e-3, 0.625e-3])
 
