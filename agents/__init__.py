@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import envs
 from agents import sb3
 from agents.config import PPOConfig
 from agents.cores import CORES
@@ -48,9 +49,12 @@ def get(name: str) -> Agent:
 
 
 def make(name: str, env: Any, seed: int = 0, device: str = "cpu", **settings: Any) -> Any:
-    """Build an agent by name: `settings` are fields of its config."""
+    """Build an agent by name; `settings` are fields of its config. For an id, gamma is what the id recommends."""
     agent = get(name)
-    return agent.build(agent.config(**settings), env, seed, device)
+    known = {field.name for field in dataclasses.fields(agent.config)}
+    advised = envs.settings(env) if isinstance(env, str) else {}
+    config = agent.config(**({key: value for key, value in advised.items() if key in known} | settings))
+    return agent.build(config, env, seed, device)
 
 
 def count_parameters(name: str, config: Any, world: Any) -> int:

@@ -55,7 +55,7 @@ EXPERIMENTS = {
         "NoisyTMaze-M8-Max50-v0",
         "steps=600000",
         ALONE,
-        ("NoisyTMaze-M8-L50-v0", "NoisyTMaze-M8-L1000-v0", "NoisyTMaze-M8-L100000-v0", "NoisyTMaze-M8-L1000000-v0"),
+        ("NoisyTMaze-M8-L50-v0", "NoisyTMaze-M8-L1000-v0", "NoisyTMaze-M8-L1000000-v0"),
         episodes=8,
         traced=True,
     ),
@@ -69,7 +69,7 @@ EXPERIMENTS = {
     "memory": Experiment(
         "MiniGrid-MemoryS13: find the cue, keep it, match it.",
         "MiniGrid-MemoryS13-v0",
-        "steps=1500000",
+        "steps=1000000",
         ALONE,
         ("MiniGrid-MemoryS13-v0",),
         curve=True,

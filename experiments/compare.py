@@ -73,7 +73,13 @@ def load(folder: Path, world: envs.World, name: str = "last", hp: dict[str, Any]
     tensors, meta = checkpoint.load(checkpoint_path(folder, name))
     if isinstance(algorithm, MemoryPPO):
         policy = {key.removeprefix("policy."): part for key, part in tensors.items() if key.startswith("policy.")}
-        algorithm.policy.load_state_dict(policy)
+        try:
+            algorithm.policy.load_state_dict(policy)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{folder} was trained on {config.env}, whose observations or actions differ from those asked for: "
+                f"evaluate it on environments of that family, for example --env {config.env}."
+            ) from error
     else:
         algorithm.load_parameters(tensors, meta["algorithm"])
     grown = {"dim": config.hp["grow"][-1]} if config.hp.get("grow") else {}

@@ -125,6 +125,11 @@ def _run(config: RunConfig, world: Any, saved: Any, progress: bool) -> Result:
     cost, budget = bill(algorithm), Budget.parse(config.budget)
     steps = budget.steps(cost.flops_per_step, getattr(algorithm, "iteration_steps", world.num_envs))
     state = saved[1]["run"] if saved else None
+    if state and steps is not None and state["boundary"] > steps:
+        raise RunError(
+            f"{config.folder} has {state['boundary']} steps already and the budget is {config.budget}. "
+            f"Evaluate it: python evaluate.py {config.folder}; or train it longer, with a larger --budget."
+        )
     logger = RunLogger(config.folder, purge_step=state["boundary"] + 1 if state else None)
     size = state["monitor_size"] if state else None
     monitor = Monitor(config.folder / "monitor.csv", config.env, time.time(), size)
@@ -161,6 +166,8 @@ def _run(config: RunConfig, world: Any, saved: Any, progress: bool) -> Result:
 def _learn(algorithm: Any, callback: RunCallback, steps: int | None, config: RunConfig) -> dict[str, Any]:
     """Train to the end or to a signal; returns what the result says of it."""
     remaining = (UNBOUNDED if steps is None else steps) - algorithm.num_timesteps
+    if algorithm.num_timesteps and remaining < getattr(algorithm, "iteration_steps", config.hp["num_envs"]):
+        return {"status": "finished"}  # it was killed between its last checkpoint and its result
     with _signals(callback):
         try:
             if remaining > 0:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import agents
 import evaluate
 import train
 from experiments import cli, run
@@ -239,3 +240,18 @@ def test_foreign_packages_are_refused(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 1 and "environment of its own" in done.stderr.splitlines()[-1]
+
+
+def test_less_than_what_is_done_and_foreign_worlds_are_refused(tmp_path: Path) -> None:
+    words = ["--env", "RecallMix-N8-D0-v0", *SMALL, "--hp.dim", "16", "--logdir", str(tmp_path)]
+    assert train.main([*words, "--steps", "512"]) == 0
+    folder = tmp_path / "RecallMix-N8-D0-v0" / "superposed" / "seed0"
+    with pytest.raises(run.RunError, match="has 512 steps already"):
+        train.main(["--resume", str(folder), "--steps", "256"])
+    with pytest.raises(ValueError, match="observations or actions differ"):
+        evaluate.main([str(folder), "--env", "TMaze-L10-v0", "--episodes", "2"])
+
+
+def test_an_id_brings_its_gamma_to_python() -> None:
+    assert agents.make("gru", "Recall-N8-D0-v0").config.gamma == 0.5
+    assert agents.make("gru", "Recall-N8-D0-v0", gamma=0.9).config.gamma == 0.9
