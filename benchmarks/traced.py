@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agents import MemoryPPO
+from agents.ppo import MemoryPPO
 
 
 class _Step(nn.Module):
