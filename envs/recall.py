@@ -9,14 +9,14 @@ from numba import njit
 
 from envs.kernels import below, first_invalid, uniform, word
 from envs.render import Scene
-from envs.world import KernelWorld
+from envs.world import CorridorWorld
 
 _PAIRS, _DELAY, _BITS, _MIX, _WORDS = range(5)  # params
 _TIME, _N, _D, _RIGHT = range(4)  # ints
 _ONE = np.uint64(1)
 
 
-class Recall(KernelWorld):
+class Recall(CorridorWorld):
     """A walk past n signposts, through a corridor, to n junctions.
 
     Description

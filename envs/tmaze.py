@@ -9,12 +9,12 @@ from numba import njit
 
 from envs.kernels import below, first_invalid, uniform, word
 from envs.render import Scene
-from envs.world import KernelWorld
+from envs.world import CorridorWorld
 
 _ONE = np.uint64(1)
 
 
-class TMaze(KernelWorld):
+class TMaze(CorridorWorld):
     """A corridor with `bits` cues at its beginning and as many junctions at its end.
 
     Description
@@ -150,7 +150,7 @@ def _step_tmaze(
     return -1
 
 
-class EndlessTMaze(KernelWorld):
+class EndlessTMaze(CorridorWorld):
     """A chain of corridors, each with a new cue that makes all the cues before it worthless.
 
     Description

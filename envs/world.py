@@ -115,6 +115,18 @@ class World(ABC):
         """Describe environment i in a few lines of text."""
         return f"{type(self).__name__} {i}"
 
+    def trace(self) -> dict[str, np.ndarray]:
+        """Return what the last step did, one array a name, batch first; for logs, scores and drawn paths.
+
+        Where the step ended an episode it is still of that episode. Empty where there is nothing to tell.
+        """
+        return {}
+
+    @property
+    def unwrapped(self) -> World:
+        """The world itself, without what only adds to its observation."""
+        return self
+
     def close(self) -> None:
         """Free what the environments hold; kernels hold nothing."""
         return None
@@ -241,6 +253,14 @@ class KernelWorld(World):
             "scalars": self._scalars,
         }
 
+    def last(self, i: int) -> tuple[str, float]:
+        """Return the name of the last action of environment i and the reward it brought."""
+        return self.action_names[int(self._actions[i])], float(self._scalars[0, i])
+
+
+class CorridorWorld(KernelWorld):
+    """A KernelWorld that is a walk down a corridor: it says what is to be seen, and is drawn from that."""
+
     @abstractmethod
     def scene(self, i: int) -> render.Scene:
         """Return what there is to see of environment i."""
@@ -252,7 +272,3 @@ class KernelWorld(World):
     def ansi(self, i: int = 0) -> str:
         """Describe environment i in two lines."""
         return render.ansi(self.scene(i))
-
-    def last(self, i: int) -> tuple[str, float]:
-        """Return the name of the last action of environment i and the reward it brought."""
-        return self.action_names[int(self._actions[i])], float(self._scalars[0, i])
