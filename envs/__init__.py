@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import gymnasium
 
 from envs.feedback import Feedback
+from envs.keydoor import KeyDoor
 from envs.recall import Recall
 from envs.tmaze import EndlessTMaze, TMaze
 from envs.world import Obs, Transition, World
@@ -68,6 +69,9 @@ FAMILIES: tuple[Family, ...] = (
     Family("EndlessTMaze-Fixed-L{length}-C{corridors}-v0", EndlessTMaze, _LINKS, {}, 0.5, 600_000),
     Family("EndlessTMaze-Uniform-L{length}-C{corridors}-v0", EndlessTMaze, _LINKS,
            {"random_length": True}, 0.5, 600_000),
+    Family("DarkKeyDoor-{size}-v0", KeyDoor, {"size": (8, 16, 32)}, {}, 0.95, 5_000_000),
+    Family("DarkKeyDoor-{size}-Relayout{relayout}-v0", KeyDoor, {"size": (8, 16, 32), "relayout": (500,)},
+           {}, 0.95, 5_000_000),
 )  # fmt: skip
 
 _MINIGRID = ("MiniGrid-", "BabyAI-")
@@ -79,16 +83,18 @@ def ids() -> list[str]:
     return [env_id for family in FAMILIES for env_id in family.ids()]
 
 
-def make(env_id: str, num_envs: int = 1, *, feedback: bool = False, **kwargs: Any) -> World:
+def make(
+    env_id: str, num_envs: int = 1, *, prev_action: bool = False, prev_reward: bool = False, **kwargs: Any
+) -> World:
     """Make a batch of `num_envs` environments.
 
     Knows the ids of this package (also with numbers that are not registered, such as `TMaze-L77-v0`),
-    MiniGrid's and BabyAI's, and every other id of gymnasium, stepped one by one in Python. `feedback` adds
-    the previous action and reward to the observation; `kwargs` go to the environment. ValueError for an
-    unknown id.
+    MiniGrid's and BabyAI's, and every other id of gymnasium, stepped one by one in Python. `prev_action` and
+    `prev_reward` add the last action and what it brought to the observation (see `envs.feedback`); `kwargs` go
+    to the environment. ValueError for an unknown id.
     """
     world = _make(env_id.removeprefix("envs:"), num_envs, kwargs)
-    return Feedback(world) if feedback else world
+    return Feedback(world, prev_action, prev_reward) if prev_action or prev_reward else world
 
 
 def _make(env_id: str, num_envs: int, kwargs: dict[str, Any]) -> World:

@@ -14,18 +14,26 @@ class Feedback(World):
     """A world whose observation is a Dict with `prev_action` and `prev_reward` beside what it was.
 
     `prev_action` is Discrete(actions + 1), 0 at the first step of an episode, else 1 + the last action;
-    `prev_reward` is Box((1,), float32), 0 at the first step. An array observation is found under `obs`.
+    `prev_reward` is Box((1,), float32), 0 at the first step. An array observation is found under `obs`. What
+    the world shows by itself stays as it is.
     """
 
-    def __init__(self, world: World) -> None:
-        if not isinstance(world.action_space, spaces.Discrete):
-            raise ValueError(f"feedback is for Discrete actions, this world has {world.action_space}.")
+    def __init__(self, world: World, prev_action: bool = True, prev_reward: bool = True) -> None:
         self.world, self.num_envs, self.action_space = world, world.num_envs, world.action_space
         self.resumable = world.resumable
         inner = world.observation_space
         parts: dict[str, Any] = dict(inner.spaces) if isinstance(inner, spaces.Dict) else {"obs": inner}
-        parts["prev_action"] = spaces.Discrete(int(world.action_space.n) + 1)
-        parts["prev_reward"] = spaces.Box(-np.inf, np.inf, (1,), np.float32)
+        self._shown = tuple(
+            name
+            for name, wanted in (("prev_action", prev_action), ("prev_reward", prev_reward))
+            if wanted and name not in parts
+        )
+        if "prev_action" in self._shown:
+            if not isinstance(world.action_space, spaces.Discrete):
+                raise ValueError(f"prev_action is for Discrete actions, this world has {world.action_space}.")
+            parts["prev_action"] = spaces.Discrete(int(world.action_space.n) + 1)
+        if "prev_reward" in self._shown:
+            parts["prev_reward"] = spaces.Box(-np.inf, np.inf, (1,), np.float32)
         self.observation_space = spaces.Dict(parts)
         self._action = np.zeros(self.num_envs, np.int64)
         self._reward = np.zeros((self.num_envs, 1), np.float32)
@@ -39,7 +47,8 @@ class Feedback(World):
     def step(self, actions: np.ndarray) -> Transition:
         """Take one action in every environment."""
         out = self.world.step(actions)
-        self._action[:] = np.asarray(actions) + 1
+        if "prev_action" in self._shown:
+            self._action[:] = np.asarray(actions) + 1
         self._reward[:, 0] = out.reward
         final = self._with(out.final_obs, self._action.copy(), self._reward.copy())
         ended = out.terminated | out.truncated
@@ -71,11 +80,20 @@ class Feedback(World):
         """Describe environment i."""
         return self.world.ansi(i)
 
+    def trace(self) -> dict[str, np.ndarray]:
+        """Return what the last step did."""
+        return self.world.trace()
+
+    @property
+    def unwrapped(self) -> World:
+        """The world inside."""
+        return self.world.unwrapped
+
     def close(self) -> None:
         """Close the world."""
         self.world.close()
 
-    @staticmethod
-    def _with(obs: Obs, action: np.ndarray, reward: np.ndarray) -> dict[str, np.ndarray]:
+    def _with(self, obs: Obs, action: np.ndarray, reward: np.ndarray) -> dict[str, np.ndarray]:
         parts = obs if isinstance(obs, dict) else {"obs": obs}
-        return {**parts, "prev_action": action, "prev_reward": reward}
+        mine = {"prev_action": action, "prev_reward": reward}
+        return {**parts, **{name: mine[name] for name in self._shown}}

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from envs import family_of
+from envs import family_of, make
 from envs.recall import Recall
 from envs.tmaze import EndlessTMaze, TMaze
+from envs.world import Obs, World
 
 Act = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -37,12 +38,13 @@ class Oracle:
 
     def predict(
         self,
-        obs: np.ndarray,
+        obs: Obs,
         state: tuple[np.ndarray, ...] | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = True,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         """Return the best actions (B,) and the table, as an agent's `predict` does."""
+        obs = obs["obs"] if isinstance(obs, dict) else obs  # beside it: the previous action and reward
         table = np.zeros((len(obs), self.width), np.int8) if state is None else state[0]
         if episode_start is not None:
             table[np.asarray(episode_start, np.bool_)] = 0
@@ -55,10 +57,18 @@ def optimum(env_id: str) -> Optimum:
     return _OPTIMA[family.world](arguments)
 
 
-def oracle(env_id: str) -> Oracle:
-    """Return the policy that reaches the optimum of an id of this package; ValueError for any other."""
-    family, arguments = family_of(env_id)
-    return _ORACLES[family.world](arguments)
+def oracle(world: World | str) -> Any:
+    """Return the policy, with SB3's `predict`, that reaches the optimum of a world or id; ValueError without one.
+
+    Some know more than their agents see and read it from this very world: let them play in no other.
+    """
+    world = make(world) if isinstance(world, str) else world
+    for kind, build in ORACLES.items():
+        if isinstance(world.unwrapped, kind):
+            return build(world.unwrapped)
+    raise ValueError(
+        f"no oracle is known for {type(world.unwrapped).__name__}, only for {', '.join(k.__name__ for k in ORACLES)}."
+    )
 
 
 def _recall_optimum(arguments: dict[str, Any]) -> Optimum:
@@ -79,9 +89,9 @@ def _endless_optimum(arguments: dict[str, Any]) -> Optimum:
     return Optimum(1.0, corridors * (1 - 0.01 * steps), (1 - 0.5**corridors) / corridors)
 
 
-def _recall_oracle(arguments: dict[str, Any]) -> Oracle:
+def _recall_oracle(world: Recall) -> Oracle:
     """Keep a table from symbol to turn."""
-    bits = arguments.get("bits", 10)
+    bits = world.bits
 
     def act(obs: np.ndarray, turns: np.ndarray) -> np.ndarray:
         everyone = np.arange(len(obs))
@@ -93,9 +103,9 @@ def _recall_oracle(arguments: dict[str, Any]) -> Oracle:
     return Oracle(1 << bits, act)
 
 
-def _tmaze_oracle(arguments: dict[str, Any]) -> Oracle:
+def _tmaze_oracle(world: TMaze) -> Oracle:
     """Keep the first observation."""
-    bits = arguments.get("bits", 1)
+    bits = world.bits
 
     def act(obs: np.ndarray, cues: np.ndarray) -> np.ndarray:
         start = obs[:, bits] > 0
@@ -106,7 +116,7 @@ def _tmaze_oracle(arguments: dict[str, Any]) -> Oracle:
     return Oracle(bits, act)
 
 
-def _endless_oracle(arguments: dict[str, Any]) -> Oracle:
+def _endless_oracle(world: EndlessTMaze) -> Oracle:
     """Keep the newest cue."""
 
     def act(obs: np.ndarray, cue: np.ndarray) -> np.ndarray:
@@ -122,7 +132,7 @@ _OPTIMA: dict[Any, Callable[[dict[str, Any]], Optimum]] = {
     TMaze: _tmaze_optimum,
     EndlessTMaze: _endless_optimum,
 }
-_ORACLES: dict[Any, Callable[[dict[str, Any]], Oracle]] = {
+ORACLES: dict[type[World], Callable[[Any], Any]] = {
     Recall: _recall_oracle,
     TMaze: _tmaze_oracle,
     EndlessTMaze: _endless_oracle,

@@ -135,70 +135,71 @@ class World(ABC):
 Kernel = Callable[..., Any]
 
 
-class KernelWorld(World):
-    """A world of integers: its whole state is four arrays, advanced by one compiled call.
+class CompiledWorld(World):
+    """A world whose whole state is a few arrays, advanced by one compiled call.
 
-    A family passes two kernels. `reset_kernel(params, ints, memory, rng, obs)` begins every episode;
-    `step_kernel(actions, params, ints, memory, rng, obs, final, scalars, flags)` does dynamics, reward,
-    autoreset and observation in one loop over the environments and returns the index of an invalid action,
-    or -1. Both take few arguments on purpose: a call costs about two microseconds, which is what small
-    batches pay.
+    `arrays` are handed to the kernels in their order, by these names in all families:
 
     params   (P,) int64          constants of the variant
     ints     (K, B) int64        the state of each environment
-    memory   (B, W) uint64       longer per-environment storage (what has been shown), W may be 0
+    memory   (B, W)              longer per-environment storage (what has been shown, a map); W may be 0
     rng      (B,) uint64         one random stream each
-    obs      (B, F) float32      final the same
-    scalars  (2, B) float32      reward, success
+    ...                          the observations, as the family keeps them
+    scalars  (2 or more, B) float32   reward, success
     flags    (2, B) bool         terminated, truncated
+
+    `step_kernel(actions, *arrays)` does dynamics, reward, autoreset and observation in one loop over the
+    environments and returns the index of an invalid action, or -1. `reset_kernel` takes the first
+    `reset_arrays` of them and begins every episode. Few arguments on purpose: a call costs about two
+    microseconds, which is what small batches pay.
     """
 
     action_names: tuple[str, ...]
-    feature_names: tuple[str, ...]
+    reset_arrays: int
+    passing: tuple[str, ...] = ("flags",)
+    """Arrays that the next step overwrites unread: not part of the state."""
 
     def __init__(
         self,
         num_envs: int,
         kernels: tuple[Kernel, Kernel],
-        params: tuple[int, ...],
-        ints: int,
-        memory: int = 0,
+        observation_space: spaces.Space[Any],
+        arrays: dict[str, np.ndarray],
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}.")
-        features, actions = len(self.feature_names), len(self.action_names)
         self.num_envs = num_envs
-        self.observation_space = spaces.Box(-1.0, 1.0, (features,), np.float32)
-        self.action_space = spaces.Discrete(actions)
+        self.observation_space = observation_space
+        self.action_space = spaces.Discrete(len(self.action_names))
         self._reset_kernel, self._step_kernel = kernels
-        self._params = np.array(params, np.int64)
-        self._ints = np.zeros((ints, num_envs), np.int64)
-        self._memory = np.zeros((num_envs, memory), np.uint64)
-        self._rng = np.zeros(num_envs, np.uint64)
-        self._obs = np.zeros((num_envs, features), np.float32)
-        self._final = np.zeros((num_envs, features), np.float32)
-        self._scalars = np.zeros((2, num_envs), np.float32)
-        self._flags = np.zeros((2, num_envs), np.bool_)
+        self._arrays = arrays
+        self._params, self._ints, self._memory = arrays["params"], arrays["ints"], arrays["memory"]
+        self._rng, self._scalars, self._flags = arrays["rng"], arrays["scalars"], arrays["flags"]
         self._actions = np.zeros(num_envs, np.int64)
         self._seeded = False
-        self._transition = self._views()
+        self._link()
 
-    def _views(self) -> Transition:
-        (reward, success), (terminated, truncated) = self._scalars, self._flags
-        return Transition(self._obs, reward, terminated, truncated, self._final, success)
+    @abstractmethod
+    def _views(self) -> tuple[Obs, Obs]:
+        """Return the buffers of the observations and of the final ones."""
+
+    def _link(self) -> None:
+        (reward, success), (terminated, truncated), (obs, final) = self._scalars[:2], self._flags, self._views()
+        self._transition = Transition(obs, reward, terminated, truncated, final, success)
+        self._arguments = tuple(self._arrays.values())
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         self.__dict__.update(attributes)
-        self._transition = self._views()  # a pickle or deep copy has copied views and arrays apart
+        self._link()  # a pickle or deep copy has copied views and arrays apart
 
-    def reset(self, seed: int | None = None) -> np.ndarray:
-        """Begin an episode in every environment; observations (B, F) float32."""
+    def reset(self, seed: int | None = None) -> Obs:
+        """Begin an episode in every environment."""
         if seed is not None or not self._seeded:
             seed_streams(fresh_seed(seed), self._rng)
             self._seeded = True
         self._scalars.fill(0.0)
-        self._reset_kernel(self._params, self._ints, self._memory, self._rng, self._obs)
-        return self._obs
+        self._reset_kernel(*self._arguments[: self.reset_arrays])
+        return self._transition.obs
 
     def step(self, actions: np.ndarray) -> Transition:
         """Advance every environment by `actions` (B,). ValueError names an action outside the space."""
@@ -207,17 +208,7 @@ class KernelWorld(World):
             raise ValueError(f"actions must have shape ({self.num_envs},), got {actions.shape}.")
         if not self._seeded:
             raise RuntimeError("call reset() before the first step().")
-        bad = self._step_kernel(
-            actions,
-            self._params,
-            self._ints,
-            self._memory,
-            self._rng,
-            self._obs,
-            self._final,
-            self._scalars,
-            self._flags,
-        )
+        bad = self._step_kernel(actions, *self._arguments)
         if bad >= 0:
             raise ValueError(f"action {actions[bad]} of environment {bad} is not in {self.action_space}.")
         self._actions[:] = actions
@@ -225,11 +216,11 @@ class KernelWorld(World):
 
     def state(self) -> dict[str, np.ndarray]:
         """Return copies of the arrays that make up the world."""
-        return {name: array.copy() for name, array in self._arrays().items()}
+        return {name: array.copy() for name, array in self._state().items()}
 
-    def load_state(self, state: dict[str, np.ndarray]) -> np.ndarray:
+    def load_state(self, state: dict[str, np.ndarray]) -> Obs:
         """Continue from `state()`; ValueError when it belongs to another id or batch size."""
-        arrays = self._arrays()
+        arrays = self._state()
         if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in arrays.items()}:
             raise ValueError(
                 f"this state does not fit {type(self).__name__} with {self.num_envs} environments: "
@@ -240,22 +231,47 @@ class KernelWorld(World):
         for name, array in arrays.items():
             array[...] = state[name]
         self._seeded = True
-        return self._obs
+        return self._transition.obs
 
-    def _arrays(self) -> dict[str, np.ndarray]:
-        return {
-            "params": self._params,
-            "ints": self._ints,
-            "memory": self._memory,
-            "rng": self._rng,
-            "actions": self._actions,
-            "obs": self._obs,
-            "scalars": self._scalars,
-        }
+    def _state(self) -> dict[str, np.ndarray]:
+        kept = {name: array for name, array in self._arrays.items() if name not in self.passing}
+        return kept | {"actions": self._actions}
 
     def last(self, i: int) -> tuple[str, float]:
         """Return the name of the last action of environment i and the reward it brought."""
         return self.action_names[int(self._actions[i])], float(self._scalars[0, i])
+
+
+class KernelWorld(CompiledWorld):
+    """A compiled world that shows numbers: obs and final (B, F) float32 within [-1, 1], named by `feature_names`.
+
+    `reset_kernel(params, ints, memory, rng, obs)`;
+    `step_kernel(actions, params, ints, memory, rng, obs, final, scalars, flags)`; memory is (B, W) uint64.
+    """
+
+    feature_names: tuple[str, ...]
+    reset_arrays = 5
+    passing = ("final", "flags")
+
+    def __init__(
+        self, num_envs: int, kernels: tuple[Kernel, Kernel], params: tuple[int, ...], ints: int, memory: int = 0
+    ) -> None:
+        features, batch = len(self.feature_names), max(num_envs, 0)
+        arrays = {
+            "params": np.array(params, np.int64),
+            "ints": np.zeros((ints, batch), np.int64),
+            "memory": np.zeros((batch, memory), np.uint64),
+            "rng": np.zeros(batch, np.uint64),
+            "obs": np.zeros((batch, features), np.float32),
+            "final": np.zeros((batch, features), np.float32),
+            "scalars": np.zeros((2, batch), np.float32),
+            "flags": np.zeros((2, batch), np.bool_),
+        }
+        self._obs, self._final = arrays["obs"], arrays["final"]
+        super().__init__(num_envs, kernels, spaces.Box(-1.0, 1.0, (features,), np.float32), arrays)
+
+    def _views(self) -> tuple[Obs, Obs]:
+        return self._obs, self._final
 
 
 class CorridorWorld(KernelWorld):

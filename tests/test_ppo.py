@@ -315,7 +315,7 @@ def test_unusual_spaces_train_save_and_act(name: str, tmp_path: Path) -> None:
 
 
 def test_worlds_with_feedback_train() -> None:
-    model = make("gru", envs.make(ENV, 4, feedback=True)).learn(32)
+    model = make("gru", envs.make(ENV, 4, prev_action=True, prev_reward=True)).learn(32)
     assert model.policy.encoder.keys == ["obs", "prev_action", "prev_reward"] and model.num_timesteps == 32
 
 

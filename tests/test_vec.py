@@ -236,7 +236,7 @@ def test_gym_world_names_what_it_cannot_do() -> None:
 
 @pytest.mark.parametrize("env_id", ["Recall-N2-D0-v0", "CartPole-v1", "MiniGrid-Empty-5x5-v0"])
 def test_feedback_shows_the_last_action_and_reward(env_id: str) -> None:
-    world, plain = envs.make(env_id, 3, feedback=True), envs.make(env_id, 3)
+    world, plain = envs.make(env_id, 3, prev_action=True, prev_reward=True), envs.make(env_id, 3)
     first, bare = world.reset(1), plain.reset(1)
     for i in range(3):
         assert world.observation_space.contains(row(first, i))
@@ -251,11 +251,11 @@ def test_feedback_shows_the_last_action_and_reward(env_id: str) -> None:
             expected = (0, 0.0) if over[i] else (actions[i] + 1, out.reward[i])
             assert (shown["prev_action"], shown["prev_reward"][0]) == expected
             assert (final["prev_action"], final["prev_reward"][0]) == (actions[i] + 1, out.reward[i])
-    state, other = world.state(), envs.make(env_id, 3, feedback=True)
+    state, other = world.state(), envs.make(env_id, 3, prev_action=True, prev_reward=True)
     assert_same(other.load_state(state), out.obs)
     assert_same(play(other, 30), play(world, 30))
     with pytest.raises(ValueError, match="Discrete"):
-        envs.make("Pendulum-v1", feedback=True)
+        envs.make("Pendulum-v1", prev_action=True, prev_reward=True)
 
 
 def test_as_world_takes_everything() -> None:
