@@ -257,7 +257,7 @@ class KernelWorld(CompiledWorld):
         self, num_envs: int, kernels: tuple[Kernel, Kernel], params: tuple[int, ...], ints: int, memory: int = 0
     ) -> None:
         features, batch = len(self.feature_names), max(num_envs, 0)
-        arrays = {
+        arrays: dict[str, np.ndarray] = {
             "params": np.array(params, np.int64),
             "ints": np.zeros((ints, batch), np.int64),
             "memory": np.zeros((batch, memory), np.uint64),
