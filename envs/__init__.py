@@ -15,6 +15,7 @@ import gymnasium
 
 from envs.feedback import Feedback
 from envs.keydoor import KeyDoor
+from envs.labyrinth import Labyrinth
 from envs.recall import Recall
 from envs.tmaze import EndlessTMaze, TMaze
 from envs.world import Obs, Transition, World
@@ -53,6 +54,12 @@ class Family(NamedTuple):
 
 _LENGTHS = (10, 50, 100, 1_000, 10_000, 100_000, 1_000_000)
 _SHORT = (10, 50, 100, 1_000)
+_SENSES: dict[str, dict[str, Any]] = {
+    "": {},
+    "Local-": {"track": "local"},
+    "Drift-": {"track": "local", "drift": 0.03},
+    "Noisy-": {"track": "noisy", "flip": 0.1, "drift": 0.03},
+}
 _LINKS: dict[str, tuple[int, ...]] = {"length": (10, 50, 100), "corridors": (10, 50, 100)}
 
 FAMILIES: tuple[Family, ...] = (
@@ -72,6 +79,9 @@ FAMILIES: tuple[Family, ...] = (
     Family("DarkKeyDoor-{size}-v0", KeyDoor, {"size": (8, 16, 32)}, {}, 0.95, 5_000_000),
     Family("DarkKeyDoor-{size}-Relayout{relayout}-v0", KeyDoor, {"size": (8, 16, 32), "relayout": (500,)},
            {}, 0.95, 5_000_000),
+    *(Family(f"Labyrinth-{sense}{port}v0", Labyrinth, {}, {**track, "port": port.rstrip("-").lower() or "free"},
+             0.99, 5_000_000) for sense, track in _SENSES.items() for port in ("", "Bout-", "Unrewarded-")),
+    Family("Labyrinth-Depth{depth}-v0", Labyrinth, {"depth": (4, 5, 6, 7, 8)}, {}, 0.99, 5_000_000),
 )  # fmt: skip
 
 _MINIGRID = ("MiniGrid-", "BabyAI-")
