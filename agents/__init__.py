@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import envs
-from agents import sb3
+from agents import reflexes, sb3
 from agents.config import PPOConfig
 from agents.cores import CORES
 from agents.ppo import MemoryPPO
+from envs.vec import as_world
 
 
 class Agent(NamedTuple):
@@ -22,7 +23,9 @@ class Agent(NamedTuple):
 
     config: type[Any]
     build: Callable[..., Any]  # (config, env, seed, device) -> algorithm with SB3's contract
-    width: str | None  # the field of the config that `scaled` turns to reach a number of parameters
+    width: str | None = None  # the field of the config that `scaled` turns to reach a number of parameters
+    trained: bool = True  # False: ready as it is built; evaluate.py plays it by name
+    about: str = ""  # what --list agents says, if not the docstring of the config
 
 
 def _memory_ppo(core: str) -> Agent:
@@ -32,11 +35,33 @@ def _memory_ppo(core: str) -> Agent:
     return Agent(CORES[core][0], build, CORES[core][2])
 
 
-AGENTS: dict[str, Agent] = {name: _memory_ppo(name) for name in CORES} | {
-    "sb3-ppo": Agent(sb3.SB3PPOConfig, sb3.build_ppo, None),
-    "sb3-dqn": Agent(sb3.SB3DQNConfig, sb3.build_dqn, None),
-    "sb3-recurrent": Agent(sb3.SB3RecurrentConfig, sb3.build_recurrent, None),
+REFLEXES: dict[str, tuple[type[reflexes.Reflex], ...]] = {
+    "random": (reflexes.Random,),
+    "never-reverse": (reflexes.KeepMoving, reflexes.KeepWalking),
+    "oracle": (reflexes.Best,),
 }
+"""Reflexes by name, each in the forms that it has for different worlds: the first that fits plays."""
+
+
+def _reflex(name: str) -> Agent:
+    def build(config: reflexes.ReflexConfig, env: Any, seed: int = 0, device: str = "cpu") -> reflexes.Reflex:
+        world = as_world(env)
+        for form in REFLEXES[name]:
+            if form.fits(world):
+                return form(world, seed)
+        able = [other for other in REFLEXES if any(form.fits(world) for form in REFLEXES[other])]
+        raise ValueError(f"{name} does not play {type(world.unwrapped).__name__}; reflexes that do: {', '.join(able)}.")
+
+    about = " ".join((REFLEXES[name][0].__doc__ or "").split())
+    return Agent(reflexes.ReflexConfig, build, trained=False, about=about)
+
+
+AGENTS: dict[str, Agent] = {name: _memory_ppo(name) for name in CORES} | {
+    "sb3-ppo": Agent(sb3.SB3PPOConfig, sb3.build_ppo),
+    "sb3-dqn": Agent(sb3.SB3DQNConfig, sb3.build_dqn),
+    "sb3-recurrent": Agent(sb3.SB3RecurrentConfig, sb3.build_recurrent),
+}
+AGENTS |= {name: _reflex(name) for name in REFLEXES}
 
 
 def get(name: str) -> Agent:

@@ -52,6 +52,13 @@ def uniform(rng: np.ndarray, i: int) -> float:
     return np.float64(word(rng, i) >> _S11) * (1.0 / 9007199254740992.0)
 
 
+@njit(cache=True, nogil=True)
+def uniforms(rng: np.ndarray, numbers: np.ndarray) -> None:
+    """Draw one float64 of [0, 1) from each stream: rng and numbers (B,)."""
+    for i in range(rng.shape[0]):
+        numbers[i] = uniform(rng, i)
+
+
 @njit(cache=True, nogil=True, inline="always")
 def first_invalid(actions: np.ndarray, choices: int) -> int:
     """Return the index of the first action outside 0..choices-1, or -1 when all are valid."""

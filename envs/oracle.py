@@ -52,23 +52,42 @@ class Oracle:
 
 
 def optimum(env_id: str) -> Optimum:
-    """Return the optimum of an id of this package; ValueError for any other."""
+    """Return the optimum of an id of this package; ValueError where there is no closed form."""
     family, arguments = family_of(env_id)
+    if family.world not in _OPTIMA:
+        raise ValueError(f"{env_id} has no optimum in closed form: let its oracle play.")
     return _OPTIMA[family.world](arguments)
+
+
+class Informed:
+    """A policy that knows everything: it plays the `best_actions()` (B,) of the very world that it is made for."""
+
+    def __init__(self, world: Any) -> None:
+        self.world = world
+
+    def predict(
+        self, obs: Obs, state: Any = None, episode_start: Any = None, deterministic: bool = True
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Return the best actions (B,); nothing needs to be remembered."""
+        return self.world.best_actions(), ()
+
+
+def has_oracle(world: World) -> bool:
+    """Whether `oracle` knows a policy for this world."""
+    return type(world.unwrapped) in ORACLES or hasattr(world.unwrapped, "best_actions")
 
 
 def oracle(world: World | str) -> Any:
     """Return the policy, with SB3's `predict`, that reaches the optimum of a world or id; ValueError without one.
 
-    Some know more than their agents see and read it from this very world: let them play in no other.
+    A policy that knows more than its agents see reads it from this very world: let it play in no other.
     """
-    world = make(world) if isinstance(world, str) else world
-    for kind, build in ORACLES.items():
-        if isinstance(world.unwrapped, kind):
-            return build(world.unwrapped)
-    raise ValueError(
-        f"no oracle is known for {type(world.unwrapped).__name__}, only for {', '.join(k.__name__ for k in ORACLES)}."
-    )
+    inner = (make(world) if isinstance(world, str) else world).unwrapped
+    if type(inner) in ORACLES:
+        return ORACLES[type(inner)](inner)
+    if hasattr(inner, "best_actions"):
+        return Informed(inner)
+    raise ValueError(f"no oracle is known for {type(inner).__name__}: give it `best_actions() -> (B,)`.")
 
 
 def _recall_optimum(arguments: dict[str, Any]) -> Optimum:

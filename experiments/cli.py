@@ -173,7 +173,7 @@ def show_list(words: list[str]) -> None:
     """Print what --list was asked for. ValueError for anything else."""
     if words == ["agents"]:
         for name, agent in agents.AGENTS.items():
-            print(f"{name:<16}{' '.join((agent.config.__doc__ or '').split())}")
+            print(f"{name:<16}{agent.about or ' '.join((agent.config.__doc__ or '').split())}")
     elif words == ["suites"]:
         for name, suite in SUITES.items():
             print(f"{name:<16}{suite.about}\n{'':<16}{', '.join(suite.env_ids)}")
