@@ -1,14 +1,36 @@
-"""Counting floating point operations: torch's counter, and what it does not know, by formula."""
+"""Counting floating point operations: torch's counter, and what it leaves out, by formula.
+
+`torch.utils.flop_counter` counts matrix products, convolutions and attention, a multiply-add as two. Added here:
+
+* the triangular solve, T^2 V for a unit triangle of T and V right-hand sides;
+* elementwise operations and reductions, as many per element as their formula has, a sine or an exponential as one;
+* Adam, and the clipping of gradients;
+* compiled loops, which torch does not see: a kernel says what it does through `charge`.
+
+Look-ups, copies, comparisons and whatever works on integers and masks cost nothing by this count.
+"""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from agents import recurrence
+from agents.rollout import Rollout
+
+if TYPE_CHECKING:
+    from agents.ppo import MemoryPPO
+
+ADAM_STEP = 13 + 3
+"""FLOPs of an Adam step for each parameter: two running means 3 + 4, root and epsilon 3, the step 3; clipping 3."""
+
+_ATEN = torch.ops.aten
 
 
 def _triangular(a: Any, b: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
@@ -24,26 +46,117 @@ def _product(out: Any, a: Any, b: Any, *args: Any, out_shape: Any = None, **kwar
     return int(2 * a[0] * a[1] * a[2] * b[2])
 
 
-def _elementwise(shape: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
-    """One operation an element: a convention, since a sine costs more than a sum on every machine by another factor."""
-    count = 1
-    for size in shape:
-        count *= size
-    return count
+_PRODUCTS: dict[Any, Any] = {_ATEN.linalg_solve_triangular: _triangular, _ATEN.baddbmm_: _product}
+
+_PER_ELEMENT: dict[Any, int] = {
+    _ATEN.addcmul: 2, _ATEN.addcmul_: 2, _ATEN.addcdiv: 2, _ATEN.addcdiv_: 2, _ATEN.lerp: 3, _ATEN.lerp_: 3,
+    _ATEN.tanh_backward: 3, _ATEN.sigmoid_backward: 3, _ATEN.gelu: 4, _ATEN.gelu_backward: 8,
+    # subtract the maximum, exponential, sum, and divide or subtract; backwards two products, a sum, a difference
+    _ATEN._softmax: 4, _ATEN._log_softmax: 4, _ATEN._softmax_backward_data: 4, _ATEN._log_softmax_backward_data: 4,
+    # mean, centre, square, sum, scale, weight, bias; about twice that backwards
+    _ATEN.native_layer_norm: 7, _ATEN.native_layer_norm_backward: 14,
+    _ATEN.linalg_vector_norm: 2,
+    _ATEN.cumsum: 1, _ATEN.var: 3, _ATEN.std: 3,
+}  # fmt: skip
+"""Operations per element where it is not one, or where torch does not tag the operation as elementwise."""
+
+_meters: list[_Meter] = []
 
 
-_ATEN = torch.ops.aten
-_FORMULAS: dict[Any, Any] = {_ATEN.linalg_solve_triangular: _triangular, _ATEN.baddbmm_: _product} | {
-    op: _elementwise for op in (_ATEN.cos, _ATEN.sin, _ATEN.tanh, _ATEN.sigmoid, _ATEN.mul, _ATEN.add, _ATEN.addcmul)
-}
+class _Meter(TorchDispatchMode):
+    """Adds up the elementwise operations and reductions that are called while it is entered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        reduces = torch.Tag.reduction in func.tags
+        known = _PER_ELEMENT.get(func.overloadpacket, 1 if reduces or torch.Tag.pointwise in func.tags else 0)
+        if known:
+            self.flops += known * _elements(args[0] if reduces else out)
+        return out
+
+
+def _elements(value: Any) -> int:
+    """Floating point elements of a tensor, or of the first of several."""
+    first = value[0] if isinstance(value, tuple) else value
+    return first.numel() if isinstance(first, Tensor) and first.is_floating_point() else 0
+
+
+def charge(flops: float) -> None:
+    """Called by a compiled kernel with what it is about to do: counted by a `count_flops` that is under way."""
+    for meter in _meters:
+        meter.flops += int(flops)
 
 
 def count_flops(run: Callable[[], object]) -> int:
     """FLOPs of one call, a multiply-add as two; compiled loops are counted through their torch equivalents."""
     small, recurrence.SMALL = recurrence.SMALL, 0
+    meter = _Meter()
+    _meters.append(meter)
     try:
-        with FlopCounterMode(display=False, custom_mapping=_FORMULAS) as counter:
+        with meter, FlopCounterMode(display=False, custom_mapping=_PRODUCTS) as counter:
             run()
     finally:
+        _meters.remove(meter)
         recurrence.SMALL = small
-    return int(counter.get_total_flops())
+    return int(counter.get_total_flops()) + meter.flops
+
+
+def flops(model: MemoryPPO) -> dict[str, float]:
+    """FLOPs per environment step: `act`, to choose it, and `train`, to learn from it.
+
+    Counted on one acting step and one update of a whole rollout; minibatches that `kl_skip` leaves out are charged
+    all the same.
+    """
+    c, batch, policy, twin = model.config, model.world.num_envs, model.policy, copy.copy(model)
+    roll = twin.rollout = _rollout(model, batch)  # the same network, a rollout of its own
+    roll.steps, roll.state = c.num_steps, policy.core.initial_state(batch)
+    twin._targets = torch.zeros_like(roll.values), torch.zeros_like(roll.values)
+
+    def act() -> None:
+        dist, _, _ = policy.step({key: part[0] for key, part in roll.obs.items()}, roll.state, roll.starts[0])
+        dist.log_prob(dist.sample(torch.Generator(model.device)))
+
+    def update() -> None:
+        twin._loss(torch.arange(batch, device=model.device), c.write_cost)[0].backward()
+
+    with torch.no_grad():
+        acting = count_flops(act) / batch
+    training = count_flops(update) + c.num_minibatches * ADAM_STEP * _size(model)
+    model.optimizer.zero_grad()
+    return {"act": acting, "train": c.update_epochs * training / (batch * c.num_steps)}
+
+
+def stats(model: MemoryPPO) -> dict[str, float]:
+    """Sizes and cost: parameters, bytes of an environment's memory and of training, FLOPs per environment step.
+
+    `flops_per_step` is acting alone, `flops_per_training_step` acting and the step's share of the updates;
+    `optimizer_bytes` are Adam's two moments, `buffer_bytes` a rollout and the memories that it begins with.
+    """
+    cost, size = flops(model), _size(model)
+    state_bytes = sum(part.nbytes for part in model.policy.core.initial_state(1))
+    return {
+        "trained_parameters": size,
+        "fixed_parameters": sum(part.numel() for part in model.policy.buffers()),
+        "state_bytes": state_bytes,
+        "optimizer_bytes": 2 * 4 * size,
+        "buffer_bytes": model.world.num_envs * (_rollout(model, 1).nbytes() + state_bytes),
+        "flops_per_step": cost["act"],
+        "flops_per_training_step": cost["act"] + cost["train"],
+    }
+
+
+def _size(model: MemoryPPO) -> int:
+    return sum(part.numel() for part in model.policy.parameters())
+
+
+def _rollout(model: MemoryPPO, batch: int) -> Rollout:
+    """An empty rollout of `batch` environments."""
+    from agents.policy import to_tensors
+
+    sample = to_tensors(model.observation_space.sample(), model.policy.encoder.keys, model.device)
+    obs = {key: part.expand(batch, *part.shape) for key, part in sample.items()}
+    return Rollout(obs, model.config.num_steps, len(model.policy.sizes), model.device)

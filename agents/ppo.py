@@ -20,8 +20,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import configure_logger
 from torch import Tensor, nn
 
-from agents import checkpoint, space_json
-from agents.accounting import count_flops
+from agents import accounting, checkpoint, space_json
 from agents.config import PPOConfig, SuperposedConfig
 from agents.cores import CORES, SuperposedCore
 from agents.policy import Policy, to_tensors
@@ -402,35 +401,11 @@ class MemoryPPO:
 
     def flops(self) -> dict[str, float]:
         """Floating point operations per environment step: `act`, to choose it, and `train`, to learn from it."""
-        batch, steps = self.world.num_envs, self.config.num_steps
-        obs = self._on_device(to_tensors(self.world.observation_space.sample(), self.policy.encoder.keys))
-        obs = {key: part.expand(steps, batch, *part.shape) for key, part in obs.items()}
-        starts = torch.zeros(steps, batch, dtype=torch.bool, device=self.device)
-        state = self.policy.core.initial_state(batch)
-
-        def act() -> None:
-            self.policy.step({key: part[0] for key, part in obs.items()}, state, starts[0])
-
-        def train() -> None:
-            out = self.policy.unroll(obs, state, starts)
-            (out.dist.entropy().mean() + out.values.mean()).backward()
-
-        with torch.no_grad():
-            acting = count_flops(act) / batch
-        training = self.config.update_epochs * count_flops(train) / (batch * steps)
-        self.optimizer.zero_grad()
-        return {"act": acting, "train": training}
+        return accounting.flops(self)
 
     def stats(self) -> dict[str, float]:
-        """Sizes and cost: parameters trained and fixed, bytes of memory per environment, FLOPs per environment step."""
-        fixed = sum(part.numel() for part in self.policy.buffers())
-        state = self.policy.core.initial_state(1)
-        return {
-            "trained_parameters": sum(p.numel() for p in self.policy.parameters()),
-            "fixed_parameters": fixed,
-            "state_bytes": sum(part.numel() * part.element_size() for part in state),
-            "flops_per_step": sum(self.flops().values()),
-        }
+        """Sizes and cost, see `accounting.stats`."""
+        return accounting.stats(self)
 
     def memory_image(self) -> np.ndarray | None:
         """The matrix of the first environment, (H V, D) in [0, 1], or None for cores without one."""

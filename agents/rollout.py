@@ -28,6 +28,11 @@ class Rollout:
         self.state: Any = None  # of the core, before the first step
         self.steps = 0  # filled so far
 
+    def nbytes(self) -> int:
+        """Bytes of all buffers, the memories at the start of the rollout not among them."""
+        parts = (*self.obs.values(), self.actions, self.starts, self.ends, self.log_probs, self.values, self.rewards)
+        return sum(part.nbytes for part in parts)
+
     def advantages(self, last_values: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
         """Generalised advantage estimates and returns, (steps, B) each (Schulman et al. 2016).
 

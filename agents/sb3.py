@@ -135,13 +135,18 @@ class Bridge:
         self.set_parameters(_join(meta["parameters"], tensors), device=self.device)
 
     def stats(self: Any) -> dict[str, float]:
-        """Sizes: parameters that are trained, parameters that are not, bytes of memory per environment."""
+        """Sizes and cost, named as in `agents.accounting.stats`."""
+        flops = self.flops()
         trained = sum(p.numel() for p in self.policy.parameters() if p.requires_grad)
         total = sum(p.numel() for p in self.policy.parameters())
         return {
             "trained_parameters": trained,
             "fixed_parameters": total - trained,
             "state_bytes": self._state_bytes(),
+            "optimizer_bytes": 2 * 4 * trained,
+            "buffer_bytes": _array_bytes(getattr(self, "rollout_buffer", None) or self.replay_buffer),
+            "flops_per_step": flops["act"],
+            "flops_per_training_step": flops["act"] + flops["train"],
         }
 
     def _state_bytes(self) -> int:
@@ -220,6 +225,9 @@ def build_ppo(config: SB3PPOConfig, world: World, seed: int, device: str) -> PPO
 
 def build_dqn(config: SB3DQNConfig, world: World, seed: int, device: str) -> DQNBaseline:
     """Make Stable-Baselines3's DQN for a world; ValueError if the actions are not Discrete."""
+    from envs.vec import as_world
+
+    world = as_world(world, config.num_envs)
     if not isinstance(world.action_space, spaces.Discrete):
         raise ValueError(
             f"sb3-dqn needs a Discrete action space, this environment has {world.action_space}: use --agent sb3-ppo."
@@ -269,12 +277,20 @@ def _without_onednn() -> Iterator[None]:
 
 def _arguments(config: Any, world: World, seed: int, device: str) -> dict[str, Any]:
     """Turn a config into the constructor's arguments; Dict observations go through MultiInputPolicy."""
-    from envs.vec import WorldVecEnv
+    from envs.vec import WorldVecEnv, as_world
 
     arguments = asdict(config)
-    del arguments["num_envs"]  # the world has them
+    world = as_world(world, arguments.pop("num_envs"))
     policy = "MultiInputPolicy" if isinstance(world.observation_space, spaces.Dict) else "MlpPolicy"
     return {"policy": policy, "env": WorldVecEnv(world), "seed": seed, "device": device, **arguments}
+
+
+def _array_bytes(buffer: Any) -> int:
+    """Bytes of the arrays of a buffer, also inside of dicts."""
+    parts = [
+        part for value in vars(buffer).values() for part in (value.values() if isinstance(value, dict) else [value])
+    ]
+    return sum(part.nbytes for part in parts if isinstance(part, np.ndarray))
 
 
 def _zeros(space: spaces.Space[Any], batch: int) -> np.ndarray:

@@ -39,16 +39,16 @@ class Budget:
         number = f"{self.amount:.0f}" if self.amount == int(self.amount) and self.amount < 1e16 else repr(self.amount)
         return f"{self.kind}={number}"
 
-    def steps(self, flops_per_step: float, multiple: int) -> int | None:
+    def steps(self, flops_per_training_step: float, multiple: int) -> int | None:
         """Environment steps that the budget pays for, a multiple of `multiple`; None if the clock decides.
 
         Always rounds down, so that no run uses more than it was given. ValueError if not even one fits.
         """
         if self.kind == "seconds":
             return None
-        steps = int(self.amount if self.kind == "steps" else self.amount / flops_per_step)
+        steps = int(self.amount if self.kind == "steps" else self.amount / flops_per_training_step)
         if steps < multiple:
-            least = multiple if self.kind == "steps" else multiple * flops_per_step
+            least = multiple if self.kind == "steps" else multiple * flops_per_training_step
             raise ValueError(
                 f"the budget {self} is less than one iteration of this agent: give at least "
                 f"{self.kind}={least:.4g}, or lower --num-envs or the rollout length."
@@ -63,22 +63,49 @@ class Bill(NamedTuple):
     fixed_parameters: int
     state_bytes: int
     """Bytes that one environment's memory takes between two steps."""
-    flops_per_act: float
-    """FLOPs of choosing one action in one environment."""
+    optimizer_bytes: int
+    """Bytes of the optimiser's running means."""
+    buffer_bytes: int
+    """Bytes of rollouts or replayed transitions."""
     flops_per_step: float
+    """FLOPs of one decision: one acting step of one environment."""
+    flops_per_training_step: float
     """FLOPs per environment step of training: acting and the step's share of the updates."""
+
+    def __str__(self) -> str:
+        """Say it in a line."""
+        memory = ", ".join(
+            f"{human(getattr(self, f'{name}_bytes'))}B of {name}" for name in ("state", "optimizer", "buffer")
+        )
+        flops = f"{human(self.flops_per_step)} FLOPs a decision, {human(self.flops_per_training_step)} a training step"
+        parameters = f"{human(self.trained_parameters)} parameters trained, {human(self.fixed_parameters)} fixed"
+        return f"{parameters}; {memory}; {flops}"
 
 
 def bill(algorithm: Any) -> Bill:
-    """Count what an algorithm costs from its own `stats()` and `flops()`."""
-    stats, flops = algorithm.stats(), algorithm.flops()
-    return Bill(
-        int(stats["trained_parameters"]),
-        int(stats["fixed_parameters"]),
-        int(stats["state_bytes"]),
-        float(flops["act"]),
-        float(flops["act"] + flops["train"]),
-    )
+    """Count what an algorithm costs, from its own `stats()`."""
+    stats = algorithm.stats()
+    return Bill(*(kind(stats[name]) for name, kind in zip(Bill._fields, 5 * (int,) + 2 * (float,), strict=True)))
+
+
+class Meter:
+    """FLOPs that a run has used: exact also where an agent grows, because every size is charged by itself."""
+
+    def __init__(self, parts: list[list[float]] | None = None) -> None:
+        self.parts: list[list[float]] = parts or []
+        """[environment steps, FLOPs per training step] of every size, in order."""
+
+    def charge(self, steps: int, cost: float) -> None:
+        """Charge all steps up to `steps` that were not charged before, at `cost` FLOPs each."""
+        new = steps - sum(part[0] for part in self.parts)
+        if not self.parts or self.parts[-1][1] != cost:
+            self.parts.append([0, cost])
+        self.parts[-1][0] += new
+
+    @property
+    def flops(self) -> float:
+        """The sum."""
+        return sum(steps * cost for steps, cost in self.parts)
 
 
 class Clock:

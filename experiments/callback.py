@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 import envs
 from agents import checkpoint
-from experiments.budget import Bill, Clock, human
+from experiments.budget import Bill, Clock, Meter, bill, human, peak_memory
 from experiments.config import RunConfig
 from experiments.evaluation import batch_size, evaluate
 from experiments.logs import Monitor, RunLogger
@@ -50,7 +50,8 @@ class RunCallback(BaseCallback):
         self.folder: Path = config.folder
         self.signum = 0
         self.clock = Clock()
-        self.seconds_limit = float("inf")
+        self.meter = Meter()
+        self.seconds_limit = self.flops_limit = float("inf")
         self.best: float | None = None
         self.last_eval: dict[str, float] = {}
         self.recent: deque[tuple[float, float]] = deque(maxlen=100)
@@ -62,6 +63,7 @@ class RunCallback(BaseCallback):
     # What BaseCallback is asked for ---------------------------------------------------------------
 
     def _on_training_start(self) -> None:
+        self._size = self._size_now()
         self._progress.start(self.num_timesteps)
 
     def _on_rollout_start(self) -> None:
@@ -70,7 +72,10 @@ class RunCallback(BaseCallback):
         if self.signum:
             self.save("last")
             raise Stop(self.signum)
-        if self.clock.seconds >= self.seconds_limit:
+        size = self._size_now()
+        if size != self._size:  # it has grown
+            self._size, self.cost = size, bill(self.model)
+        if self.clock.seconds >= self.seconds_limit or self.flops_after(self.iteration_steps) > self.flops_limit:
             raise Stop
 
     def _on_step(self) -> bool:
@@ -78,7 +83,7 @@ class RunCallback(BaseCallback):
         for reward, length, success in self._sb3_episodes() if ours is None else ours:
             self.monitor.write(reward, length, self.clock.seconds, success)
             self.recent.append((reward, success))
-        return True
+        return self.clock.seconds < self.seconds_limit
 
     def _sb3_episodes(self) -> list[tuple[float, int, float]]:
         infos = self.locals["infos"]
@@ -87,10 +92,17 @@ class RunCallback(BaseCallback):
 
     def _on_rollout_end(self) -> None:
         steps = self.model.num_timesteps
-        self.log.record("budget/env_steps", steps)
-        self.log.record("budget/flops", steps * self.cost.flops_per_step)
-        self.log.record("budget/state_bytes", self.cost.state_bytes)
-        self.log.record("budget/seconds", self.clock.seconds)
+        self.meter.charge(steps, self.cost.flops_per_training_step)
+        for name, value in {
+            "env_steps": steps,
+            "flops": self.meter.flops,
+            "trained_parameters": self.cost.trained_parameters,
+            "state_bytes": self.cost.state_bytes,
+            "seconds": self.clock.seconds,
+            "cpu_seconds": self.clock.cpu_seconds,
+            "peak_memory": peak_memory(),
+        }.items():
+            self.log.record(f"budget/{name}", value)
         if steps >= self.due["check"] and hasattr(self.model, "memory_image"):
             picture = self.model.memory_image()
             if picture is not None:
@@ -101,6 +113,7 @@ class RunCallback(BaseCallback):
     def at_boundary(self) -> None:
         """Evaluate, keep the best, save what is due and report; the counters end up in the checkpoint."""
         self.boundary = step = self.model.num_timesteps
+        self.meter.charge(step, self.cost.flops_per_training_step)
         score = self._evaluate(step) if self._is_due("eval", step, self.config.eval_every) else None
         if self._is_due("check", step, self._check_every()) and not self.config.eval_every:
             score = self._training_score()
@@ -128,6 +141,7 @@ class RunCallback(BaseCallback):
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from the `run` part of a checkpoint's description."""
         self.clock = Clock(state["seconds"], state["cpu_seconds"])
+        self.meter = Meter(state["meter"])
         self.best, self.last_eval = state["best"], state["last_eval"]
         self.recent.extend((r, s) for r, s in state["recent"])
         self.boundary = state["boundary"]
@@ -139,6 +153,7 @@ class RunCallback(BaseCallback):
         return {
             "seconds": self.clock.seconds,
             "cpu_seconds": self.clock.cpu_seconds,
+            "meter": self.meter.parts,
             "best": self.best,
             "last_eval": self.last_eval,
             "recent": list(self.recent),
@@ -148,6 +163,20 @@ class RunCallback(BaseCallback):
             "pending": self.log.pending(),
             "latest": self.log.latest,
         }
+
+    @property
+    def iteration_steps(self) -> int:
+        """Environment steps of a whole iteration."""
+        one = self.config.hp["num_envs"] * self.config.hp.get("num_steps", 1)
+        return int(getattr(self.model, "iteration_steps", one))
+
+    def flops_after(self, steps: int) -> float:
+        """FLOPs used once `steps` more steps are done."""
+        return self.meter.flops + steps * self.cost.flops_per_training_step
+
+    def _size_now(self) -> int:
+        """Numbers in the network: another one means another cost of a step."""
+        return sum(part.numel() for part in self.model.policy.state_dict().values())
 
     def _is_due(self, name: str, step: int, every: int) -> bool:
         if not every or step < self.due[name]:

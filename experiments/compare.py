@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+import agents
 import envs
 from agents import checkpoint
 from agents.ppo import MemoryPPO
+from envs.suites import metrics
 from experiments import config as configs
 from experiments.budget import bill
-from experiments.evaluation import Episodes, Policy, Random, batch_size, evaluate
+from experiments.evaluation import Episodes, Policy, Watch, batch_size, evaluate
 from experiments.run import result_of
-from experiments.stats import aggregate_iqm, aggregate_mean, interval_estimate
+from experiments.scores import LOWER_IS_BETTER, worst_decile
+from experiments.stats import aggregate_iqm, aggregate_mean, bootstrap_means, interval_estimate
+from experiments.trajectories import Lives, Writer
 
 Row = dict[str, Any]
-METRICS = ("success", "return", "length")
+SPENT = ("steps", "flops", "seconds", "cpu_seconds", "peak_memory", "flops_per_training_step")
+"""What training used, as result.json has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +40,13 @@ class Settings:
     deterministic: bool = True
     """Take the most likely action instead of drawing one."""
     seed: int = 0
-    """Seed of the worlds."""
+    """Seed of the worlds, and of agents without training."""
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the environments; an agent's own environment has those of its training as well."""
 
 
 class Entry(NamedTuple):
-    """One run, played on one environment with one set of changed hyperparameters."""
+    """One run, or agent without training, played on one environment with one set of changed hyperparameters."""
 
     row: Row
     """Everything but the metrics."""
@@ -92,49 +99,63 @@ def load(folder: Path, world: envs.World, name: str = "last", hp: dict[str, Any]
 
 
 def play(
-    folder: Path,
+    player: Path | str,
     env_id: str,
     settings: Settings,
     hp: dict[str, Any],
-    frames: list[Any] | None = None,
     act: Callable[[Any, int], Policy] | None = None,
+    watches: Sequence[Watch] = (),
+    writer: Writer | None = None,
 ) -> Entry:
-    """Evaluate one run on one environment; `act` may put something faster in front of (agent, batch)."""
-    config = configs.of(folder)
-    kwargs = config.env_kwargs if env_id == config.env else {}
+    """Evaluate a run folder, or an agent without training by its name, on one environment.
+
+    `act` may put something faster in front of (agent, batch); `writer` gets every life.
+    """
+    seat, make = _trained(player, env_id, settings, hp) if isinstance(player, Path) else _ready(player, settings, hp)
+    kwargs = seat.pop("env_kwargs")
     world = envs.make(env_id, batch_size(settings.episodes), **kwargs)
     try:
-        algorithm = load(folder, world, settings.checkpoint, hp)
-        actor = act(algorithm, world.num_envs) if act else algorithm
-        episodes = evaluate(actor, world, settings.episodes, settings.seed, settings.deterministic, frames)
+        algorithm = make(world)
         cost = bill(algorithm)
+        actor = act(algorithm, world.num_envs) if act else algorithm
+        head = {"agent": seat["agent"], "env": env_id, "run": seat["run"], "seed": settings.seed}
+        lives = Lives(metrics(env_id), writer, **head)
+        episodes = evaluate(
+            actor, world, settings.episodes, settings.seed, settings.deterministic, (lives, *watches)
+        )
     finally:
         world.close()
-    trained = result_of(folder) or {"steps": None, "seconds": None, "flops": None}
-    row = {
-        "agent": " ".join([config.label, *(f"{k}={v}" for k, v in hp.items())]),
+    costs = {name: getattr(cost, name) for name in ("trained_parameters", "state_bytes", "flops_per_step")}
+    return Entry(seat | {"env": env_id} | costs, episodes._replace(scores=lives.scores()))
+
+
+def _trained(
+    folder: Path, env_id: str, settings: Settings, hp: dict[str, Any]
+) -> tuple[Row, Callable[[envs.World], Any]]:
+    """What is known of a run before it plays, and how to load it."""
+    config = configs.of(folder)
+    used = result_of(folder) or {}
+    seat = {
+        "agent": _label(config.label, hp),
         "trained_on": config.env,
-        "env": env_id,
         "seed": config.seed,
-        "trained_parameters": cost.trained_parameters,
-        "state_bytes": cost.state_bytes,
-        "flops_per_step": cost.flops_per_act,
-        **{name: trained[name] for name in ("steps", "flops", "seconds")},
         "run": str(folder),
+        **{name: used.get(name) for name in SPENT},
+        "env_kwargs": (config.env_kwargs if env_id == config.env else {}) | settings.env_kwargs,
     }
-    return Entry(row, episodes)
+    return seat, lambda world: load(folder, world, settings.checkpoint, hp)
 
 
-def chance(env_id: str, settings: Settings) -> Row:
-    """Return the row of uniformly random actions, the floor."""
-    world = envs.make(env_id, batch_size(settings.episodes))
-    try:
-        episodes = evaluate(Random(world, settings.seed), world, settings.episodes, settings.seed)
-    finally:
-        world.close()
-    row: Row = {"agent": "random", "trained_on": "", "env": env_id, "seed": settings.seed, "run": ""}
-    row |= dict.fromkeys(("trained_parameters", "state_bytes", "flops_per_step", "steps", "flops", "seconds"), 0)
-    return rows([Entry(row, episodes)])[0]
+def _ready(name: str, settings: Settings, hp: dict[str, Any]) -> tuple[Row, Callable[[envs.World], Any]]:
+    """What is known of an agent without training, and how to make it."""
+    seat = {"agent": _label(name, hp), "trained_on": "", "seed": settings.seed, "run": ""}
+    seat |= dict.fromkeys(SPENT, 0) | {"env_kwargs": settings.env_kwargs}
+    changed = configs.typed(configs.kind(name), hp)
+    return seat, lambda world: agents.make(name, world, settings.seed, **changed)
+
+
+def _label(name: str, hp: dict[str, Any]) -> str:
+    return " ".join([name, *(f"{key}={value}" for key, value in hp.items())])
 
 
 def rows(entries: list[Entry]) -> list[Row]:
@@ -150,18 +171,43 @@ def _together(group: list[Entry]) -> Row:
     row["seeds"] = [entry.row["seed"] for entry in group]
     row["runs"] = [entry.row["run"] for entry in group]
     del row["seed"], row["run"]
-    for name in ("steps", "flops", "seconds", "flops_per_step"):
+    for name in (*SPENT, "flops_per_step"):
         known = [entry.row[name] for entry in group if entry.row[name] is not None]
         row[name] = float(np.mean(known)) if known else None
     row["episodes"] = sum(len(entry.episodes.returns) for entry in group)
-    means = [(e.episodes.mean_success, e.episodes.mean_return, e.episodes.mean_length) for e in group]
-    for name, scores in zip(METRICS, np.array(means).T, strict=True):
-        row[name] = None if np.isnan(scores).any() else _metric(scores)
+    played = [{"success": e.episodes.success, "return": e.episodes.returns, "length": e.episodes.lengths} for e in group]
+    for entry, columns in zip(group, played, strict=True):
+        columns.update(entry.episodes.scores)
+    for name in dict.fromkeys(name for columns in played for name in columns):
+        row[name] = metric([columns.get(name, np.zeros(0)) for columns in played], name in LOWER_IS_BETTER)
     return row
 
 
-def _metric(scores: np.ndarray) -> dict[str, float | None]:
-    """Mean, IQM and its interval over seeds (runs,); without an interval for a single seed."""
-    iqm, low, high = interval_estimate(scores, aggregate_iqm)
-    spread = {"low": low, "high": high} if len(scores) > 1 else {"low": None, "high": None}
-    return {"mean": aggregate_mean(scores), "iqm": iqm, **spread}
+def metric(runs: list[np.ndarray], lower_is_better: bool = False) -> dict[str, float | None] | None:
+    """Statistics of one score over runs: each a list of episodes, NaN where it has no meaning; None if nowhere.
+
+    Several runs: mean and interquartile mean of the runs' means, with the bootstrap interval of the latter. A single
+    run: the mean, with its bootstrap interval over episodes. `worst` is the mean of the worst tenth of all episodes.
+    """
+    known = [np.asarray(run, np.float64)[~np.isnan(run)] for run in runs]
+    known = [run for run in known if len(run)]
+    if not known:
+        return None
+    every, means = np.concatenate(known), np.array([run.mean() for run in known])
+    low: float | None = None
+    high: float | None = None
+    if len(known) > 1:
+        iqm, low, high = interval_estimate(means, aggregate_iqm)
+    else:
+        iqm = float(means[0])
+        if len(every) > 1:
+            low, high = (float(x) for x in np.quantile(bootstrap_means(every[:, None])[:, 0], (0.025, 0.975)))
+    return {
+        "mean": aggregate_mean(means),
+        "iqm": iqm,
+        "low": low,
+        "high": high,
+        "median": float(np.median(every)),
+        "worst": worst_decile(every, lower_is_better),
+        "episodes": len(every),
+    }

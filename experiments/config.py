@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import types
 import typing
@@ -170,6 +171,12 @@ def _first(hints: tuple[Any, ...], value: Any) -> Any:
         except ValueError:
             continue
     raise ValueError(value)
+
+
+def fingerprint(config: RunConfig) -> str:
+    """Hash what a resolved run is, and nothing that may change when it goes on: eight hexadecimal digits."""
+    what = {name: value for name, value in asdict(config).items() if name not in RESUMABLE}
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def write(config: RunConfig, path: Path) -> None:

@@ -48,8 +48,9 @@ class RunLogger(Logger):
             self.record(name, value)
             self.name_to_count[name] = int(count)
 
-    def describe(self, config: dict[str, Any]) -> None:
-        """Write the hyperparameters, as a text table and for TensorBoard's HPARAMS page."""
+    def describe(self, config: dict[str, Any], bill: str) -> None:
+        """Write the bill and the hyperparameters, as text and for TensorBoard's HPARAMS page."""
+        self.record("bill", bill, exclude=NOT_TEXT)
         flat = {k: v for k, v in config.items() if k not in ("hp", "env_kwargs")} | config["hp"] | config["env_kwargs"]
         rows = "\n".join(f"| {k} | {v} |" for k, v in flat.items())
         self.record("config", f"| name | value |\n|---|---|\n{rows}", exclude=NOT_TEXT)

@@ -15,10 +15,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import platform
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -32,7 +34,7 @@ import torch
 import envs
 from agents import checkpoint
 from experiments import config as configs
-from experiments.budget import Bill, Budget, bill, human, peak_memory
+from experiments.budget import Bill, Budget, Meter, bill, human, peak_memory
 from experiments.callback import RunCallback, Stop
 from experiments.config import RunConfig
 from experiments.logs import Monitor, RunLogger
@@ -55,6 +57,13 @@ class RunError(RuntimeError):
     """A run cannot start or go on; the message says what to do."""
 
 
+class ClaimedError(RunError):
+    """Another process trains in the run folder."""
+
+
+CLAIMED = 75
+"""Exit code of a worker that finds its run claimed: `EX_TEMPFAIL` of sysexits.h, try again later."""
+
 EXPECTED = (ValueError, ImportError, RunError, checkpoint.CheckpointError)
 """What `train` raises with a message that says what to do; anything else is a fault of the program."""
 
@@ -76,8 +85,10 @@ class Result:
     trained_parameters: int
     fixed_parameters: int
     state_bytes: int
-    flops_per_act: float
+    optimizer_bytes: int
+    buffer_bytes: int
     flops_per_step: float
+    flops_per_training_step: float
     scores: dict[str, float]
     """Last value of each `rollout/*` and `eval/*` scalar."""
     signum: int = 0
@@ -97,39 +108,56 @@ def train(config: RunConfig, *, resume: bool = False, force: bool = False, progr
     """
     config = configs.resolve(config)
     folder = config.folder
-    saved = prepare(config, resume, force)
+    prepare(config, resume, force)
     if resume and done(config):
         return Result(**result_of(folder))
     torch.set_num_threads(config.num_threads)
     world = envs.make(config.env, config.hp["num_envs"], **config.env_kwargs)
-    folder.mkdir(parents=True, exist_ok=True)
-    with lock(folder):
-        try:
+    try:
+        algorithm = configs.build(config, world)
+        cost, budget = bill(algorithm), Budget.parse(config.budget)
+        steps = _steps(config, budget, cost, algorithm)
+        folder.mkdir(parents=True, exist_ok=True)
+        with lock(folder, configs.fingerprint(config)):
+            saved = prepare(config, resume, force)  # again: another process may have trained here meanwhile
             if saved is None:
                 clear(folder)
+            else:
+                _refuse_less(config, budget, saved[1]["run"], steps)
             configs.write(config, folder / "config.json")
-            _provenance(folder)
-            return _run(config, world, saved, progress)
-        except OSError as error:
-            raise RunError(
-                f"cannot write into {folder}: {error.strerror or error}. Finished checkpoints are intact; "
-                f"when that is mended, continue with: python train.py --resume {folder}"
-            ) from error
-        finally:
-            world.close()
+            _provenance(config)
+            return _run(config, algorithm, cost, budget, steps, saved, progress)
+    except OSError as error:
+        raise RunError(
+            f"cannot write into {folder}: {error.strerror or error}. Finished checkpoints are intact; "
+            f"when that is mended, continue with: python train.py --resume {folder}"
+        ) from error
+    finally:
+        world.close()
 
 
-def _run(config: RunConfig, world: Any, saved: Any, progress: bool) -> Result:
-    """Build everything, learn, and write down how it ended."""
-    algorithm = configs.build(config, world)
-    cost, budget = bill(algorithm), Budget.parse(config.budget)
-    steps = budget.steps(cost.flops_per_step, getattr(algorithm, "iteration_steps", world.num_envs))
-    state = saved[1]["run"] if saved else None
-    if state and steps is not None and state["boundary"] > steps:
+def _steps(config: RunConfig, budget: Budget, cost: Bill, algorithm: Any) -> int | None:
+    """Environment steps to reach; None where the clock, or the FLOPs of an agent that grows, decide."""
+    steps = budget.steps(cost.flops_per_training_step, getattr(algorithm, "iteration_steps", config.hp["num_envs"]))
+    grows = bool(config.hp.get("grow")) or getattr(algorithm, "grows", False)
+    return None if grows and budget.kind == "flops" else steps
+
+
+def _refuse_less(config: RunConfig, budget: Budget, state: Any, steps: int | None) -> None:
+    """RunError if a run has used more than the budget that it is now given."""
+    used = {"seconds": state["seconds"], "flops": Meter(state["meter"]).flops, "steps": state["boundary"]}
+    if used["steps"] > steps if steps is not None else used[budget.kind] > 1.01 * budget.amount:
         raise RunError(
             f"{config.folder} has {state['boundary']} steps already and the budget is {config.budget}. "
             f"Evaluate it: python evaluate.py {config.folder}; or train it longer, with a larger --budget."
         )
+
+
+def _run(
+    config: RunConfig, algorithm: Any, cost: Bill, budget: Budget, steps: int | None, saved: Any, progress: bool
+) -> Result:
+    """Learn, and write down how it ended."""
+    state = saved[1]["run"] if saved else None
     logger = RunLogger(config.folder, purge_step=state["boundary"] + 1 if state else None)
     size = state["monitor_size"] if state else None
     monitor = Monitor(config.folder / "monitor.csv", config.env, time.time(), size)
@@ -137,30 +165,34 @@ def _run(config: RunConfig, world: Any, saved: Any, progress: bool) -> Result:
     if budget.kind == "seconds":
         callback.seconds_limit = budget.amount
         algorithm.progress = lambda: callback.clock.seconds / budget.amount  # drives the schedules
+    elif steps is None:
+        callback.flops_limit = budget.amount
+        algorithm.progress = lambda: callback.meter.flops / budget.amount
     algorithm.set_logger(logger)
     if saved and state:
         algorithm.restore(saved[0], saved[1]["algorithm"])
         callback.restore(state)
+        callback.cost = bill(algorithm)  # it may have grown
         if not getattr(algorithm, "exact_resume", True):
             print(
                 f"{config.agent}: new episodes and random streams; this resume is not bit for bit.",
                 flush=True,
             )
     else:
-        logger.describe(asdict(config))
+        logger.describe(asdict(config), str(cost))
     try:
         ended = _learn(algorithm, callback, steps, config)
         monitor.close()
         logger.close()
     except Exception as error:
         with contextlib.suppress(OSError):  # the disk may be what failed
-            _write_result(config, callback, cost, status="failed", error=str(error))
+            _write_result(config, callback, status="failed", error=str(error))
         with contextlib.suppress(OSError):
             monitor.close()
         raise
     finally:
         callback.close()
-    return _write_result(config, callback, cost, **ended)
+    return _write_result(config, callback, **ended)
 
 
 def _learn(algorithm: Any, callback: RunCallback, steps: int | None, config: RunConfig) -> dict[str, Any]:
@@ -263,21 +295,47 @@ def clear(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Hold a run folder; RunError if another process trains in it. The system lets go when a process dies."""
-    with open(folder / ".lock", "w") as file:
+def lock(folder: Path, fingerprint: str = "") -> Iterator[None]:
+    """Claim a run folder; ClaimedError if another process holds it. The system lets go when a process dies.
+
+    The file says who holds it; the claim itself is the lock on the file, so a claim is never stale.
+    """
+    with open(folder / ".lock", "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise RunError(f"another process is training in {folder}; give this run a --name of its own.") from None
+            raise ClaimedError(
+                f"another process is training in {folder} ({holder(folder)}); give this run a --name of its own."
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()} {platform.node()} {fingerprint}\n")
+        file.flush()
         yield
+
+
+def claimed(folder: Path) -> bool:
+    """Whether a process is training in a run folder at this moment."""
+    if not (folder / ".lock").exists():
+        return False
+    with open(folder / ".lock", "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
+def holder(folder: Path) -> str:
+    """Say who claimed a run folder last."""
+    process, host, *_ = (folder / ".lock").read_text().split() or ("?", "?")
+    return f"process {process} on {host}"
 
 
 def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-def _write_result(config: RunConfig, callback: RunCallback, cost: Bill, **ended: Any) -> Result:
+def _write_result(config: RunConfig, callback: RunCallback, **ended: Any) -> Result:
     scores = {k: v for k, v in callback.log.latest.items() if k.startswith(("rollout/", "eval/"))}
     clock, steps = callback.clock, callback.boundary
     result = Result(
@@ -286,25 +344,26 @@ def _write_result(config: RunConfig, callback: RunCallback, cost: Bill, **ended:
         seed=config.seed,
         folder=str(config.folder),
         steps=steps,
-        flops=steps * cost.flops_per_step,
+        flops=callback.meter.flops,
         seconds=clock.seconds,
         cpu_seconds=clock.cpu_seconds,
         peak_memory=peak_memory(),
         scores=scores,
-        **cost._asdict(),
+        **callback.cost._asdict(),
         **ended,
     )
     checkpoint.write_atomic(config.folder / "result.json", json.dumps(asdict(result), indent=2).encode())
     return result
 
 
-def _provenance(folder: Path) -> None:
-    """Append this start to provenance.json: command, versions, commit, machine."""
-    path = folder / "provenance.json"
+def _provenance(config: RunConfig) -> None:
+    """Append this start to provenance.json: command, hash of the run, versions, commit, machine."""
+    path = config.folder / "provenance.json"
     starts = json.loads(path.read_text()) if path.exists() else []
     starts.append(
         {
             "argv": sys.argv,
+            "fingerprint": configs.fingerprint(config),
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "python": platform.python_version(),
             "machine": f"{platform.system()} {platform.machine()}",
@@ -345,15 +404,23 @@ def summary(result: Result) -> str:
 
 
 def main() -> int:
-    """Run the job described by JSON on standard input, as a worker of a grid, and return its exit code."""
-    job = json.load(sys.stdin)
+    """Run the job described by a line of JSON on standard input, as a worker of a grid; returns its exit code."""
+    job = json.loads(sys.stdin.readline())
+    if job.get("watch"):
+        threading.Thread(target=_stop_with_parent, daemon=True).start()
     try:
         result = train(RunConfig(**job["config"]), resume=job["resume"], force=job["force"])
     except EXPECTED as error:
         print(f"error: {error}", flush=True)
-        return 1
+        return CLAIMED if isinstance(error, ClaimedError) else 1
     print(summary(result), flush=True)
     return result.exit_code
+
+
+def _stop_with_parent() -> None:
+    """Save and stop as if told to when the grid that holds the other end of standard input is gone."""
+    sys.stdin.read()  # returns when its end is closed, also by kill -9
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ HEADER = (
     "seeds",
     "parameters",
     "state",
-    "FLOPs/step",
+    "FLOPs/decision",
     "steps",
     "seconds",
     "success",

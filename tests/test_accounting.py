@@ -93,7 +93,7 @@ def test_the_bill_of_an_agent(name: str) -> None:
     assert flops["act"] > 1.9 * sum(p.numel() for p in once.policy.parameters() if p.dim() > 1)
     assert 2 < flops["train"] / flops["act"] < 8
     stats = once.stats()
-    assert stats["flops_per_step"] == sum(flops.values())
+    assert stats["flops_per_training_step"] == sum(flops.values())
     assert stats["trained_parameters"] == sum(p.numel() for p in once.policy.parameters())
     assert stats["state_bytes"] == 4 * sum(part.numel() for part in once.policy.core.initial_state(1))
     assert all(p.grad is None for p in once.policy.parameters())
