@@ -63,6 +63,10 @@ class KeyDoor(KernelWorld):
         self.size, self.relayout, self.life, self.moves = size, relayout, life, moves_per_attempt(size)
         super().__init__(num_envs, (_reset, _step), (size, self.moves, life, relayout), ints=20)
 
+    def layout(self) -> np.ndarray:
+        """Return start, key and door of each environment, (3, B) int64, as squares y * size + x."""
+        return self._ints[_START : _DOOR + 1].copy()
+
     def best_actions(self) -> np.ndarray:
         """Return the action of full information for each environment, (B,) int64."""
         ints = self._ints
@@ -103,7 +107,7 @@ class KeyDoor(KernelWorld):
 
         grid = Grid(self.size + 2, self.size + 2)
         grid.wall_rect(0, 0, self.size + 2, self.size + 2)
-        start, key, door = (int(place) for place in self._ints[[_START, _KEY, _DOOR], i])
+        start, key, door = (int(place) for place in self.layout()[:, i])
         things = [(start, Floor("blue")), (door, Door("yellow", is_locked=not self._ints[_HAS, i]))]
         if not self._ints[_HAS, i]:
             things.append((key, Key("yellow")))

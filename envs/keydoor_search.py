@@ -1,0 +1,149 @@
+"""The best agent that must search in DarkKeyDoor: a policy that plays it, and a bound that none can pass.
+
+How good the policy is. A step checks at most one new square, and a return checks none. On a Hamiltonian cycle
+of the room (any even size) the key search checks one in every move of its first two attempts, one way round
+and then the other, which together cover the room: no searcher finds the key sooner on average. The door search
+goes on from the key in the same way, but an attempt may end before it does; what follows is then greedy. The
+bound drops the walls of that argument: whatever square is wanted next is taken to be adjacent.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from envs.keydoor import KeyDoor, moves_per_attempt, towards
+from envs.world import Obs
+
+_UNKNOWN = -1
+
+
+class Notes(NamedTuple):
+    """What a searcher has found out in each environment; updated in place."""
+
+    start: np.ndarray
+    """(B,) square, or -1; key and door the same."""
+    key: np.ndarray
+    door: np.ndarray
+    holds: np.ndarray
+    """(B,) int64: 1 while the key is held."""
+    checked: np.ndarray
+    """(B, 2, size²) bool: known not to hide the key; the door."""
+    trail: np.ndarray
+    """(B, size²) bool: checked since this attempt began, or since its key was taken."""
+
+
+class Searcher:
+    """Sweep to the key, then to the door, then take shortest paths; sees nothing that an agent does not see.
+
+    A layout that has changed is noticed by a new start square, or where a key or door is missing; what the
+    running attempt has checked by then is known of the new layout.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._x, self._y = np.arange(size * size) % size, np.arange(size * size) // size
+        tour = grand_tour(size)
+        self._around = np.zeros((2, size * size), np.int64)  # the next and the last square of the tour
+        self._around[0, tour], self._around[1, tour] = np.roll(tour, -1), np.roll(tour, 1)
+
+    def predict(
+        self,
+        obs: Obs,
+        state: Notes | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = True,
+    ) -> tuple[np.ndarray, Notes]:
+        """Return the actions (B,) and the notes, as an agent's `predict` does."""
+        view = obs["obs"] if isinstance(obs, dict) else obs
+        notes = self._blank(len(view)) if state is None else state
+        if episode_start is not None:
+            self._forget(notes, np.asarray(episode_start, np.bool_))
+        x, y = np.rint((view[:, :2].T + 1) * (self.size - 1) / 2).astype(np.int64)
+        self._note(notes, y * self.size + x, view[:, 2] > 0, view[:, 3] > 0)
+        target = self._target(notes, y * self.size + x)
+        return towards(x, y, self._x[target], self._y[target]), notes
+
+    def _blank(self, batch: int) -> Notes:
+        start, key, door = np.full((3, batch), _UNKNOWN, np.int64)
+        squares = self.size * self.size
+        checked, trail = np.zeros((batch, 2, squares), np.bool_), np.zeros((batch, squares), np.bool_)
+        return Notes(start, key, door, np.zeros(batch, np.int64), checked, trail)
+
+    def _forget(self, notes: Notes, rows: np.ndarray) -> None:
+        for part in (notes.start, notes.key, notes.door):
+            part[rows] = _UNKNOWN
+        for part in (notes.holds, notes.checked, notes.trail):
+            part[rows] = 0
+
+    def _note(self, notes: Notes, here: np.ndarray, reward: np.ndarray, new: np.ndarray) -> None:
+        """Write down what was seen at `here` (B,)."""
+        self._forget(notes, new & (notes.start != here))
+        notes.start[new], notes.holds[new], notes.trail[new] = here[new], 0, False
+        rows = np.flatnonzero(~new)
+        phase, found = notes.holds[rows], reward[rows]
+        notes.checked[rows, phase, here[rows]] = notes.trail[rows, here[rows]] = True
+        door, key = rows[found & (phase == 1)], rows[found & (phase == 0)]
+        notes.door[door], notes.key[key] = here[door], here[key]
+        notes.holds[key], notes.trail[key] = 1, False
+        missing = rows[~found & (here[rows] == np.where(phase == 1, notes.door[rows], notes.key[rows]))]
+        notes.checked[missing] = False  # the layout has changed
+        notes.checked[missing, notes.holds[missing]] = notes.trail[missing]
+        notes.door[missing] = _UNKNOWN
+        notes.key[missing[notes.holds[missing] == 0]] = _UNKNOWN
+
+    def _target(self, notes: Notes, here: np.ndarray) -> np.ndarray:
+        """Return the square to make for: a known one, else the next unchecked one of the tour, else the nearest."""
+        rows = np.arange(len(here))
+        known = np.where(notes.holds == 1, notes.door, notes.key)
+        checked = notes.checked[rows, notes.holds]
+        far = np.abs(self._x - self._x[here][:, None]) + np.abs(self._y - self._y[here][:, None])
+        cost = far + 2.0 * self.size * checked
+        for step, bonus in zip(self._around[:, here], (0.75, 0.5), strict=True):
+            cost[rows, step] -= bonus * (far[rows, step] == 1)
+        return np.where(known == _UNKNOWN, cost.argmin(1), known)
+
+
+def grand_tour(size: int) -> np.ndarray:
+    """Return the squares of a Hamiltonian cycle, (size²,); for an odd size, which has none, it does not close."""
+    rows = np.arange(size * size).reshape(size, size)
+    lanes = [row[1:] if y % 2 == 0 else row[:0:-1] for y, row in enumerate(rows)]
+    return np.concatenate([*lanes, rows[::-1, 0]])  # snake through all columns but the first, then back up
+
+
+def search_bound(size: int, steps: int = 500) -> float:
+    """Return a bound on the expected doors that any searcher opens in the first `steps` steps of a layout.
+
+    A layout counts 1 + (steps - t) / cycle doors, t the time of its first one. For each start the squares are
+    given to the moves of the key search, and for each key to those of the door search, where it serves best:
+    both as if every square were adjacent, one to a move. The first is a linear assignment, the second a
+    sorting, because only the order of the weights 1 / cycle matters.
+    """
+    limit, squares = moves_per_attempt(size), size * size
+    x, y = np.arange(squares) % size, np.arange(squares) // size
+    apart = np.maximum(1, np.abs(x[:, None] - x) + np.abs(y[:, None] - y))
+    moves = np.arange(min(3 * limit, squares + limit))  # of the key search; idling is allowed
+    time, left = moves + 1 + moves // limit, limit - 1 - moves % limit
+    folded = np.sort(np.minimum([x, y], size - 1 - np.array([x, y])), 0)  # starts that mirror each other
+    starts, counts = np.unique(folded[1] * size + folded[0], return_counts=True)
+    total = 0.0
+    for start, count in zip(starts, counts, strict=True):
+        value = np.empty((squares, len(moves)))
+        for key in range(squares):
+            weight = np.sort(1.0 / (apart[start, key] + apart[key] + 1))[::-1]
+            tail = np.append(np.cumsum(weight[::-1])[::-1], 0.0)  # tail[n]: weight of what is left after n moves
+            late = weight @ np.arange(1, squares + 1) * np.ones(len(moves))
+            done = left
+            while (done < squares).any():  # one more attempt: a return and the way to the key
+                late += (1 + apart[start, key]) * tail[np.minimum(done, squares)]
+                done = done + limit - apart[start, key]
+            value[key] = 1.0 + ((steps - time) * tail[0] - late) / squares
+        total += count * value[linear_sum_assignment(value, maximize=True)].mean()
+    return total / squares
+
+
+def searcher(world: KeyDoor) -> Searcher:
+    """Return the searcher for a world."""
+    return Searcher(world.size)
