@@ -16,6 +16,7 @@ import gymnasium
 from envs.feedback import Feedback
 from envs.keydoor import KeyDoor
 from envs.labyrinth import Labyrinth
+from envs.maze import Maze
 from envs.recall import Recall
 from envs.tmaze import EndlessTMaze, TMaze
 from envs.world import Obs, Transition, World
@@ -82,6 +83,8 @@ FAMILIES: tuple[Family, ...] = (
     *(Family(f"Labyrinth-{sense}{port}v0", Labyrinth, {}, {**track, "port": port.rstrip("-").lower() or "free"},
              0.99, 5_000_000) for sense, track in _SENSES.items() for port in ("", "Bout-", "Unrewarded-")),
     Family("Labyrinth-Depth{depth}-v0", Labyrinth, {"depth": (4, 5, 6, 7, 8)}, {}, 0.99, 5_000_000),
+    Family("BraidedMaze-{size}-v0", Maze, {"size": (11, 21, 51, 101)}, {}, 0.99, 5_000_000),
+    Family("PerfectMaze-{size}-v0", Maze, {"size": (11, 21, 51, 101)}, {"opened": 0.0}, 0.99, 5_000_000),
 )  # fmt: skip
 
 _MINIGRID = ("MiniGrid-", "BabyAI-")

@@ -93,7 +93,7 @@ class GridWorld(CompiledWorld):
         for row, (name, values) in enumerate((codes or {}).items(), MORE):
             self._rows[name], more[name] = row, values
         parts |= {name: spaces.Discrete(values) for name, values in more.items()}
-        parts["prev_reward"] = spaces.Box(-np.inf, np.inf, (1,), np.float32)
+        parts["prev_reward"] = spaces.Box(-1.0, 1.0, (1,), np.float32)
         cells = self.width * self.width
         arrays: dict[str, np.ndarray] = {
             "params": np.array((size, self.width, *params), np.int64),
