@@ -1,0 +1,194 @@
+"""The map of the lifetime agent behind one face, with two insides: a superposed matrix, or a plain hash table.
+
+A row is what is known of one situation: F whole numbers of fixed widths in bits, C bits in all. `recall` looks a row up by
+its code of four whole numbers, `record` replaces it.
+
+* superposed: every row lies in one matrix M (D, C), bits as +-1, under the key phi(code); written by the delta rule.
+  A read is cleaned up by its signs. It counts as known if its C numbers are, all together, near +-1: noise is not.
+* table: S slots in sets of eight, least recently used out first (a set-associative cache). With S above the number of
+  situations it is an exact table.
+
+Axes: B lives, D expansion, C bits of a row, F fields, S slots.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from agents.lattice import CODE, Lattice, features, read, write
+from envs.kernels import mix
+
+WAYS = 8
+_SLOT_BYTES = 8 + 8 + 4  # key, row, last use
+
+
+class Memory(NamedTuple):
+    """What one batch of lives knows; one of the two insides has no elements."""
+
+    matrix: np.ndarray  # (B, D, C) float32
+    keys: np.ndarray  # (B, S) int64, -1 for an empty slot
+    rows: np.ndarray  # (B, S) uint64, the bits of a row
+    used: np.ndarray  # (B, S) int32, when a slot was last used
+    work: np.ndarray  # (B, 3) int64: reads, writes, clock of `used`
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of one life's map."""
+        if self.matrix.shape[1]:
+            return int(self.matrix[0].nbytes)
+        return int(self.keys.shape[1]) * _SLOT_BYTES
+
+
+class Face(NamedTuple):
+    """What is fixed about a memory: layout of a row, frequencies, thresholds."""
+
+    widths: np.ndarray  # (F,) int64, bits of each field
+    turns: np.ndarray  # (4, D/2) int32
+    wave: np.ndarray  # (4096,) float32
+    tolerance: float  # mean squared distance from +-1 up to which a row counts as known
+    gate: float  # a number that is off by more than this is written
+
+    @property
+    def columns(self) -> int:
+        """C."""
+        return int(self.widths.sum())
+
+
+def superposed(
+    widths: tuple[int, ...], dim: int, lives: int, tolerance: float, gate: float, seed: int
+) -> tuple[Face, Memory]:
+    """An empty matrix for every life."""
+    lattice = Lattice(dim, seed)
+    face = Face(np.array(widths), lattice.turns, lattice.wave(), tolerance, gate)
+    return face, _memory(lives, dim, face.columns, 0)
+
+
+def table(widths: tuple[int, ...], size: int, lives: int) -> tuple[Face, Memory]:
+    """An empty table of at most `size` bytes for every life; ValueError if not even one set of slots fits."""
+    slots = size // _SLOT_BYTES // WAYS * WAYS
+    if slots < WAYS:
+        raise ValueError(f"a table needs at least {WAYS * _SLOT_BYTES} bytes, got {size}: raise --hp.bytes.")
+    face = Face(np.array(widths), np.zeros((CODE, 0), np.int32), np.zeros(0, np.float32), 0.0, 0.0)
+    if face.columns > 64:
+        raise ValueError(f"a row of a table has at most 64 bits, this one has {face.columns}.")
+    return face, _memory(lives, 0, face.columns, slots)
+
+
+def _memory(lives: int, dim: int, columns: int, slots: int) -> Memory:
+    return Memory(
+        np.zeros((lives, dim, columns), np.float32),
+        np.full((lives, slots), -1, np.int64),
+        np.zeros((lives, slots), np.uint64),
+        np.zeros((lives, slots), np.int32),
+        np.zeros((lives, 3), np.int64),
+    )
+
+
+@njit(cache=True, nogil=True)
+def forget(memory: Memory, b: int) -> None:
+    """Empty the map of life b."""
+    memory.matrix[b] = 0.0
+    memory.keys[b] = -1
+
+
+@njit(cache=True, nogil=True)
+def recall(face: Face, memory: Memory, b: int, code: np.ndarray, row: np.ndarray) -> bool:
+    """Fill row (F,) with what life b knows of `code` (4,); False, and nothing filled, if that is nothing."""
+    memory.work[b, 0] += 1
+    if memory.matrix.shape[1] == 0:
+        slot = _find(memory, b, _pack(code))
+        if slot < 0:
+            return False
+        word = memory.rows[b, slot]
+        for f in range(row.shape[0]):
+            width = np.uint64(face.widths[f])
+            row[f] = np.int64(word & ((np.uint64(1) << width) - np.uint64(1)))
+            word >>= width
+        return True
+    phi, found = np.empty(memory.matrix.shape[1], np.float32), np.empty(memory.matrix.shape[2], np.float32)
+    features(code, face.turns, face.wave, phi)
+    read(memory.matrix[b], phi, found)
+    error = np.float32(0.0)
+    for value in found:
+        error += (np.float32(1.0) - abs(value)) ** 2
+    if error > face.tolerance * found.shape[0]:
+        return False
+    column = 0
+    for f in range(row.shape[0]):
+        row[f] = 0
+        for bit in range(face.widths[f]):
+            row[f] |= np.int64(found[column] > 0.0) << bit
+            column += 1
+    return True
+
+
+@njit(cache=True, nogil=True)
+def record(face: Face, memory: Memory, b: int, code: np.ndarray, row: np.ndarray) -> None:
+    """Make row (F,) what life b knows of `code` (4,). A matrix that says so already is left alone."""
+    if memory.matrix.shape[1] == 0:
+        _store(face, memory, b, _pack(code), row)
+        return
+    phi, delta = np.empty(memory.matrix.shape[1], np.float32), np.empty(memory.matrix.shape[2], np.float32)
+    features(code, face.turns, face.wave, phi)
+    read(memory.matrix[b], phi, delta)
+    memory.work[b, 0] += 1
+    column, worst = 0, np.float32(0.0)
+    for f in range(row.shape[0]):
+        for bit in range(face.widths[f]):
+            target = np.float32(1.0) if (row[f] >> bit) & 1 else np.float32(-1.0)
+            delta[column] = target - delta[column]
+            worst = max(worst, abs(delta[column]))
+            column += 1
+    if worst > face.gate:
+        write(memory.matrix[b], phi, delta)
+        memory.work[b, 1] += 1
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _pack(code: np.ndarray) -> np.int64:
+    key = np.int64(0)
+    for part in code:
+        key = (key << 16) | (np.int64(part) & 0xFFFF)
+    return key & 0x7FFFFFFFFFFFFFFF
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _set(memory: Memory, key: np.int64) -> np.int64:
+    sets = np.uint64(memory.keys.shape[1] // WAYS)
+    return np.int64(mix(np.uint64(key)) % sets) * WAYS
+
+
+@njit(cache=True, nogil=True)
+def _find(memory: Memory, b: int, key: np.int64) -> np.int64:
+    first = _set(memory, key)
+    for slot in range(first, first + WAYS):
+        if memory.keys[b, slot] == key:
+            memory.work[b, 2] += 1
+            memory.used[b, slot] = memory.work[b, 2]
+            return slot
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def _store(face: Face, memory: Memory, b: int, key: np.int64, row: np.ndarray) -> None:
+    slot = _find(memory, b, key)
+    if slot < 0:  # an empty slot, or the one that was used longest ago
+        slot = _set(memory, key)
+        for other in range(slot, slot + WAYS):
+            if memory.keys[b, other] < 0:
+                slot = other
+                break
+            if memory.used[b, other] < memory.used[b, slot]:
+                slot = other
+        memory.keys[b, slot] = key
+        memory.work[b, 2] += 1
+        memory.used[b, slot] = memory.work[b, 2]
+    word, shift = np.uint64(0), np.uint64(0)
+    for f in range(row.shape[0]):
+        word |= np.uint64(row[f]) << shift
+        shift += np.uint64(face.widths[f])
+    memory.rows[b, slot] = word
+    memory.work[b, 1] += 1

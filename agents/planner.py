@@ -1,0 +1,387 @@
+"""The inner loop of the lifetime agent, compiled: one decision of one life, with a fixed budget.
+
+    write what was just learned            facts -> memory
+    S = the K nearest situations           read, clean up, step, read ...
+    solve Bellman's equation inside S      values at its edge are those remembered; write what changed
+    back up situations from the queue      their neighbours' distances have changed
+    go where the distance is shortest
+
+Distances are whole numbers, one for each drive j and way of leaving g (a body that turns pays for it, so leaving along x
+and along y are two numbers). Drive 0 explores: its targets are actions never tried, and places not visited this round.
+
+A row of memory is: step of each action, visited, target of each drive but the first, distance of each drive and group.
+
+Axes: B lives, A directions, J drives, G groups, F fields, K situations of the ball, Q places of the queue.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from agents.lattice import CODE
+from agents.lifetime_memory import Face, Memory, forget, recall, record
+
+EXPLORE = 0
+_WALL, _UNKNOWN, _OUTSIDE = -3, -2, -1  # what an action leads to, when not to a situation of the ball
+_ENDLESS = 1 << 30
+
+
+class Body(NamedTuple):
+    """What an encoder knows of its world's geometry and of its own limbs."""
+
+    moves: np.ndarray  # (A, 4) int64, change of code for one unit of step in each direction
+    group: np.ndarray  # (A,) int64, which distances leaving in this direction belongs to
+    turn: np.ndarray  # (A + 1, A) int64, steps lost on turning from a heading to a direction; last row: no heading
+    between: np.ndarray  # (G, G) int64, the same between groups
+    offset: int  # a step field holds step + offset; all ones: never tried
+    drives: int  # J
+    rounds: int  # rounds of exploration told apart, 2^bits - 1; 0: places need no visit, only actions a try
+
+
+class Budget(NamedTuple):
+    """What a decision may cost, and how it treats what is unknown."""
+
+    ball: int  # K
+    backups: int  # situations of the queue for each decision
+    optimism: float  # weight of the straight distance through unknown ground; 0: a drive never goes there
+
+
+class Life(NamedTuple):
+    """Everything that a batch of lives carries from step to step; all zeros but for the memory's keys."""
+
+    memory: Memory
+    queue: np.ndarray  # (B, Q, 4) int64
+    ends: np.ndarray  # (B, 2) int64: first of the queue, length
+    place: np.ndarray  # (B, 4) int64, code of where it is
+    goal: np.ndarray  # (B, J, 5) int64: last known target of each drive, and whether there is one
+    drive: np.ndarray  # (B,) int64, the one followed
+    round: np.ndarray  # (B,) int64, of exploration
+    senses: np.ndarray  # (B, R) float64, registers of the encoder
+    tally: np.ndarray  # (B, 4) int64: decisions, surprises, rows learned, decisions without a plan
+
+
+class Percept(NamedTuple):
+    """What an encoder makes of an observation."""
+
+    place: np.ndarray  # (B, 4) int64
+    heading: np.ndarray  # (B,) int64, A: none
+    codes: np.ndarray  # (B, N, 4) int64, situations that something was learned of
+    steps: np.ndarray  # (B, N, A) int64, step fields; -1: nothing learned
+    marks: np.ndarray  # (B, N, J) int64, 1: a target of this drive, 0: none, -1: nothing learned
+    count: np.ndarray  # (B,) int64, how many of N
+    renew: np.ndarray  # (B,) bool: nothing known holds any more
+    wishes: np.ndarray  # (B, J) int64, drives in order of preference, -1 at the end
+
+
+class Ball(NamedTuple):
+    """Situations imagined from the agent; scratch memory of one decision."""
+
+    codes: np.ndarray  # (K, 4)
+    rows: np.ndarray  # (K, F)
+    next: np.ndarray  # (K, A), index in the ball or a reason why not
+
+
+@njit(cache=True, nogil=True)
+def blank(face: Face, body: Body, row: np.ndarray) -> None:
+    """Fill row (F,) with what is known of a new situation: nothing."""
+    actions, drives = body.group.shape[0], body.drives
+    for f in range(row.shape[0]):
+        known = actions <= f < actions + drives
+        row[f] = 0 if known else (1 << face.widths[f]) - 1
+
+
+@njit(cache=True, nogil=True)
+def step_of(face: Face, body: Body, row: np.ndarray, action: int) -> np.int64:
+    """The step that an action makes, 0 for none, _ENDLESS if it was never tried."""
+    return _ENDLESS if row[action] == (1 << face.widths[action]) - 1 else row[action] - body.offset
+
+
+@njit(cache=True, nogil=True)
+def learn(face: Face, body: Body, life: Life, b: int, percept: Percept) -> None:
+    """Write what this step taught."""
+    actions = body.group.shape[0]
+    row = np.empty(face.widths.shape[0], np.int64)
+    for n in range(percept.count[b]):
+        code, new = percept.codes[b, n], False
+        if not recall(face, life.memory, b, code, row):
+            blank(face, body, row)
+            new = True
+        for a in range(actions):
+            step = percept.steps[b, n, a]
+            if step >= 0 and row[a] != step:
+                row[a] = step
+                new = True
+        for j in range(1, body.drives):
+            mark = percept.marks[b, n, j]
+            if mark >= 0 and row[actions + j] != mark:
+                row[actions + j] = mark
+                new = True
+            if mark == 1:
+                life.goal[b, j, :CODE], life.goal[b, j, CODE] = code, 1
+            elif mark == 0 and (life.goal[b, j, :CODE] == code).all():
+                life.goal[b, j, CODE] = 0
+        if new:
+            record(face, life.memory, b, code, row)
+            life.tally[b, 2] += 1
+            push(life, b, code)
+
+
+@njit(cache=True, nogil=True)
+def push(life: Life, b: int, code: np.ndarray) -> None:
+    """Put a situation into the queue, unless it is there or the queue is full."""
+    first, length = life.ends[b]
+    size = life.queue.shape[1]
+    if length == size:
+        return
+    for k in range(length):
+        there = life.queue[b, (first + k) % size]
+        if there[0] == code[0] and there[1] == code[1] and there[2] == code[2] and there[3] == code[3]:
+            return
+    life.queue[b, (first + length) % size] = code
+    life.ends[b, 1] += 1
+
+
+@njit(cache=True, nogil=True)
+def imagine(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ball) -> int:
+    """Fill the ball breadth-first from the agent's place; returns how many situations were found."""
+    codes, rows, nexts = ball
+    actions = body.group.shape[0]
+    codes[0] = life.place[b]
+    if not recall(face, life.memory, b, codes[0], rows[0]):
+        return 0
+    size, done = 1, 0
+    while done < size:
+        for a in range(actions):
+            step = step_of(face, body, rows[done], a)
+            nexts[done, a] = _WALL if step == 0 else _UNKNOWN
+            if step == 0 or step == _ENDLESS:
+                continue
+            code = codes[done] + step * body.moves[a]
+            nexts[done, a] = _index(codes, size, code)
+            if nexts[done, a] == _OUTSIDE and size < budget.ball:
+                if recall(face, life.memory, b, code, rows[size]):
+                    codes[size] = code
+                    nexts[done, a] = size
+                    size += 1
+                else:
+                    nexts[done, a] = _UNKNOWN
+        done += 1
+    return size
+
+
+@njit(cache=True, nogil=True)
+def _index(codes: np.ndarray, size: int, code: np.ndarray) -> int:
+    for i in range(size):
+        if codes[i, 0] == code[0] and codes[i, 1] == code[1] and codes[i, 2] == code[2] and codes[i, 3] == code[3]:
+            return i
+    return _OUTSIDE
+
+
+@njit(cache=True, nogil=True, inline="always")
+def far(face: Face) -> np.int64:
+    """The distance field of what cannot be reached, as far as is known."""
+    return (1 << face.widths[-1]) - 1
+
+
+@njit(cache=True, nogil=True)
+def is_target(body: Body, life: Life, b: int, row: np.ndarray, drive: int) -> bool:
+    """Whether a situation is where a drive wants to go."""
+    visited = body.group.shape[0]
+    if drive == EXPLORE:
+        return body.rounds > 0 and row[visited] != life.round[b]
+    return row[visited + drive] == 1
+
+
+@njit(cache=True, nogil=True)
+def through_unknown(body: Body, life: Life, b: int, budget: Budget, code: np.ndarray, drive: int) -> np.int64:
+    """Distance by way of an action never tried: a target itself for exploration, else a guess."""
+    if drive == EXPLORE:
+        return 0
+    if budget.optimism == 0 or life.goal[b, drive, CODE] == 0:
+        return _ENDLESS
+    straight = abs(code[0] - life.goal[b, drive, 0]) + abs(code[1] - life.goal[b, drive, 1])
+    return np.int64(budget.optimism * straight)
+
+
+@njit(cache=True, nogil=True)
+def _entered(body: Body, group: int, distances: np.ndarray) -> np.int64:
+    """Distance from a situation entered along `group`, given its distances (G,)."""
+    best = distances[0] + body.between[group, 0]
+    for g in range(1, distances.shape[0]):
+        best = min(best, distances[g] + body.between[group, g])
+    return best
+
+
+@njit(cache=True, nogil=True)
+def solve(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ball, size: int, drive: int) -> np.ndarray:
+    """Distances of one drive inside the ball, (size, G); where the ball has an edge, what is remembered holds."""
+    codes, rows, nexts = ball
+    actions, groups = body.group.shape[0], body.between.shape[0]
+    first = actions + body.drives + drive * groups
+    out = np.full((size, groups), _ENDLESS, np.int64)
+    for i in range(size):
+        if is_target(body, life, b, rows[i], drive):
+            out[i] = 0
+            continue
+        for a in range(actions):
+            g = body.group[a]
+            if nexts[i, a] == _OUTSIDE and rows[i, first + g] < far(face):
+                out[i, g] = min(out[i, g], rows[i, first + g])
+            elif nexts[i, a] == _UNKNOWN:
+                guess = through_unknown(body, life, b, budget, codes[i] + body.moves[a], drive)
+                out[i, g] = min(out[i, g], 1 + guess)
+    changed = True
+    while changed:  # at most as many sweeps as the longest path in the ball
+        changed = False
+        for i in range(size - 1, -1, -1):
+            for a in range(actions):
+                if nexts[i, a] >= 0:
+                    distance = 1 + _entered(body, body.group[a], out[nexts[i, a]])
+                    if distance < out[i, body.group[a]]:
+                        out[i, body.group[a]] = distance
+                        changed = True
+    return np.minimum(out, far(face))
+
+
+@njit(cache=True, nogil=True)
+def back_up(face: Face, body: Body, life: Life, b: int, budget: Budget, code: np.ndarray) -> None:
+    """Renew the distances of one situation from its neighbours', and queue those neighbours whom that concerns."""
+    actions, groups, fields = body.group.shape[0], body.between.shape[0], face.widths.shape[0]
+    row = np.empty(fields, np.int64)
+    if not recall(face, life.memory, b, code, row):
+        return
+    around = np.empty((actions, fields), np.int64)
+    known = np.zeros(actions, np.bool_)
+    steps = np.empty(actions, np.int64)
+    for a in range(actions):
+        steps[a] = step_of(face, body, row, a)
+        if steps[a] != 0 and steps[a] != _ENDLESS:
+            known[a] = recall(face, life.memory, b, code + steps[a] * body.moves[a], around[a])
+    changed = False
+    for j in range(body.drives):
+        first = actions + body.drives + j * groups
+        before, after = row[first : first + groups].copy(), np.full(groups, _ENDLESS, np.int64)
+        if is_target(body, life, b, row, j):
+            after[:] = 0
+        for a in range(actions):
+            if steps[a] == 0:
+                continue
+            g = body.group[a]
+            if known[a]:
+                distance = 1 + _entered(body, g, around[a, first : first + groups])
+            else:
+                distance = 1 + through_unknown(body, life, b, budget, code + body.moves[a], j)
+            after[g] = min(after[g], distance)
+        after = np.minimum(after, far(face))
+        if (before == after).all():
+            continue
+        changed = True
+        row[first : first + groups] = after
+        for a in range(actions):  # who could come this way, or came this way and should no longer
+            if known[a]:
+                g = body.group[a]
+                now, was = 1 + _entered(body, g, after), 1 + _entered(body, g, before)
+                if now < around[a, first + g] or was == around[a, first + g]:
+                    push(life, b, code + steps[a] * body.moves[a])
+    if changed:
+        record(face, life.memory, b, code, row)
+
+
+@njit(cache=True, nogil=True)
+def improve(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ball, size: int) -> np.ndarray:
+    """Solve the ball for every drive and write what changed; returns the distances (J, size, G)."""
+    codes, rows, nexts = ball
+    actions, groups = body.group.shape[0], body.between.shape[0]
+    out = np.empty((body.drives, size, groups), np.int64)
+    touched = np.zeros(size, np.bool_)
+    for j in range(body.drives):
+        first = actions + body.drives + j * groups
+        out[j] = solve(face, body, life, b, budget, ball, size, j)
+        for i in range(size):
+            if (rows[i, first : first + groups] != out[j, i]).any():
+                rows[i, first : first + groups] = out[j, i]
+                touched[i] = True
+    for i in range(size):
+        if touched[i] or i == 0:
+            record(face, life.memory, b, codes[i], rows[i])
+        for a in range(actions):
+            if touched[i] and nexts[i, a] == _OUTSIDE:
+                push(life, b, codes[i] + step_of(face, body, rows[i], a) * body.moves[a])
+    return out
+
+
+@njit(cache=True, nogil=True)
+def best(
+    face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ball, out: np.ndarray, heading: int, drive: int
+) -> tuple[int, int]:
+    """The direction that leads a drive on, and its distance; -1 if none is known to."""
+    choice, least = -1, far(face)
+    for a in range(body.group.shape[0]):
+        there = ball.next[0, a]
+        if there >= 0:
+            distance = _entered(body, body.group[a], out[drive, there])
+        elif there == _UNKNOWN:
+            distance = through_unknown(body, life, b, budget, ball.codes[0] + body.moves[a], drive)
+        else:
+            continue
+        distance += 1 + body.turn[heading, a]
+        if distance < least:
+            choice, least = a, distance
+    return choice, least
+
+
+@njit(cache=True, nogil=True)
+def decide(face: Face, body: Body, life: Life, b: int, budget: Budget, percept: Percept) -> int:
+    """One decision of life b: learn, imagine, plan, choose a direction; -1 to stay."""
+    life.tally[b, 0] += 1
+    if percept.renew[b]:
+        forget(life.memory, b)
+        life.goal[b, :, CODE], life.ends[b] = 0, 0
+        life.round[b] = 1
+        life.tally[b, 1] += 1
+    if percept.wishes[b, 0] < 0:
+        return -1
+    life.place[b] = percept.place[b]
+    learn(face, body, life, b, percept)
+    visit(face, body, life, b)
+    ball = Ball(
+        np.empty((budget.ball, CODE), np.int64),
+        np.empty((budget.ball, face.widths.shape[0]), np.int64),
+        np.empty((budget.ball, body.group.shape[0]), np.int64),
+    )
+    size = imagine(face, body, life, b, budget, ball)
+    out = improve(face, body, life, b, budget, ball, size)
+    for _ in range(min(budget.backups, life.ends[b, 1])):
+        code = life.queue[b, life.ends[b, 0]].copy()
+        life.ends[b, 0] = (life.ends[b, 0] + 1) % life.queue.shape[1]
+        life.ends[b, 1] -= 1
+        back_up(face, body, life, b, budget, code)
+    for j in percept.wishes[b]:
+        if j < 0:
+            break
+        choice, _ = best(face, body, life, b, budget, ball, out, percept.heading[b], j)
+        if choice >= 0:
+            life.drive[b] = j
+            return choice
+        if j == EXPLORE and body.rounds > 0:  # all seen: another round
+            life.round[b] = life.round[b] % body.rounds + 1
+    life.tally[b, 3] += 1
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def visit(face: Face, body: Body, life: Life, b: int) -> None:
+    """Mark the place as visited in this round."""
+    visited = body.group.shape[0]
+    if body.rounds == 0:
+        return
+    row = np.empty(face.widths.shape[0], np.int64)
+    if not recall(face, life.memory, b, life.place[b], row):
+        blank(face, body, row)
+    if row[visited] != life.round[b]:
+        row[visited] = life.round[b]
+        record(face, life.memory, b, life.place[b], row)
+        push(life, b, life.place[b])
