@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -119,6 +121,11 @@ class Labyrinth(KernelWorld):
         return self._ints[_PORT]
 
     @property
+    def rewards(self) -> np.ndarray:
+        """(B,) rewards in this life."""
+        return self._ints[_REWARDS]
+
+    @property
     def since_reward(self) -> np.ndarray:
         """(B,) steps since the last reward; REARM or more at birth."""
         return self._ints[_TIME] - self._ints[_DRUNK]
@@ -152,6 +159,41 @@ class Labyrinth(KernelWorld):
         """Return the last 16 nodes of environment i, the present one last."""
         new, old = (int(part) for part in self._memory[i])
         return [(old << 64 | new) >> 8 * back & 0xFF for back in reversed(range(16))]
+
+
+class Tree(NamedTuple):
+    """What is fixed about the nodes of a depth, home last; (2^depth,) each."""
+
+    level: np.ndarray
+    """Corridors from node 0; -1 for home."""
+    side: np.ndarray
+    """LEFT or RIGHT: which branch of its junction leads here; STEM for node 0 and home."""
+    code: np.ndarray
+    """1 for node 0, twice the junction's and perhaps one more for its branches: the first code is home's, 0."""
+
+
+@cache
+def tree(depth: int) -> Tree:
+    """Return the tables of the maze of this depth."""
+    code = np.append(np.arange(1, 1 << depth), 0)
+    level = np.array([int(c).bit_length() - 1 for c in code])
+    parent, node = code // 2 - 1, code - 1
+    side = np.where((level - 1 + parent + node) % 2 == 0, RIGHT, LEFT)
+    return Tree(level, np.where(code < 2, STEM, side), code)
+
+
+def way_to(depth: int, node: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return the way out of each node that leads to its target, STEM, LEFT or RIGHT, (B,); STEM where it is there."""
+    level, side, code = tree(depth)
+    gap = np.maximum(level[target] - level[node], 1)
+    step = code[target] >> (gap - 1)  # the target, or the one of its ancestors that is one below the level of node
+    below = (step >> 1 == code[node]) & (level[target] > level[node])
+    return np.where(below, side[step - 1], STEM)
+
+
+def action_to(entry: np.ndarray, way: np.ndarray) -> np.ndarray:
+    """Return the action, (B,), that leaves by `way` the nodes that were entered by `entry`."""
+    return np.where(entry >= END, BACK, (way - entry - 1) % 3)
 
 
 @njit(cache=True, nogil=True)

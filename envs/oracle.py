@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from envs import family_of, make
+from envs.labyrinth import Labyrinth
+from envs.labyrinth_oracle import Patrol, expected_return
 from envs.recall import Recall
 from envs.tmaze import EndlessTMaze, TMaze
 from envs.world import Obs, World
@@ -108,6 +110,15 @@ def _endless_optimum(arguments: dict[str, Any]) -> Optimum:
     return Optimum(1.0, corridors * (1 - 0.01 * steps), (1 - 0.5**corridors) / corridors)
 
 
+def _labyrinth_optimum(arguments: dict[str, Any]) -> Optimum:
+    depth, life = arguments.get("depth", 7), arguments.get("life", 15_170)
+    if arguments.get("port") == "unrewarded":
+        return Optimum(math.nan, 0.0, math.nan)
+    # A random walk from node 0 comes to the port before it comes home with 1 / depth, and directly with 1/3 a junction.
+    # That is the share of perfect runs; lives that have no late run count as 0, so that success is a little less.
+    return Optimum(1.0, expected_return(depth, life), depth / 3 ** (depth - 1))
+
+
 def _recall_oracle(world: Recall) -> Oracle:
     """Keep a table from symbol to turn."""
     bits = world.bits
@@ -147,11 +158,13 @@ def _endless_oracle(world: EndlessTMaze) -> Oracle:
 
 
 _OPTIMA: dict[Any, Callable[[dict[str, Any]], Optimum]] = {
+    Labyrinth: _labyrinth_optimum,
     Recall: _recall_optimum,
     TMaze: _tmaze_optimum,
     EndlessTMaze: _endless_optimum,
 }
 ORACLES: dict[type[World], Callable[[Any], Any]] = {
+    Labyrinth: Patrol,
     Recall: _recall_oracle,
     TMaze: _tmaze_oracle,
     EndlessTMaze: _endless_oracle,
