@@ -1,7 +1,7 @@
 """Train agents on environments: `python train.py --agent superposed gru --env RecallMix-N32-D16-v0`.
 
-Several agents, environments, seeds or scales make several runs, by worker processes.
-Hyperparameters: --hp.NAME VALUE.
+Several agents, environments, seeds or scales make several runs, by worker processes. The same command, given again,
+skips what is finished and goes on with the rest. Hyperparameters: --hp.NAME VALUE.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import sys
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
 from experiments import aggregate, cli, grid, run
 from experiments import config as configs
+from experiments import plan as plans
 from experiments.config import RunConfig
 
 
@@ -28,7 +29,7 @@ class Args:
     env: Annotated[tuple[str, ...], arg(aliases=["--env-id"])] = ()
     """Environments: ids of this program, MiniGrid's, or any that gymnasium knows; see --list envs."""
     suite: str = ""
-    """All environments of a suite, see --list suites."""
+    """What a suite trains on, see --list suites."""
     seed: tuple[int, ...] = (0,)
     """Seeds; every run is repeated with each."""
     budget: Annotated[str, arg(aliases=["-n", "--steps", "--total-timesteps"])] = ""
@@ -63,8 +64,14 @@ class Args:
     """Processes at a time when there are several runs. Default: one per core."""
     progress: Annotated[bool, arg(aliases=["-P"])] = sys.stderr.isatty()
     """Show progress bars. Default: on a terminal."""
+    shard: str = ""
+    """K/N: only the K-th of N parts of the runs, K from 1, for array jobs."""
+    launcher: Literal["local", "ray"] = "local"
+    """Where the worker processes run: on this machine, or as tasks on a Ray cluster (extra: cluster)."""
+    address: str = ""
+    """Address of the Ray cluster, `auto` for the one this machine belongs to. Default: one that is started here."""
     dry_run: bool = False
-    """Print the resolved runs and stop."""
+    """Print the runs with their estimated cost, and stop."""
 
 
 def plan(args: Args, hp: dict[str, Any]) -> list[RunConfig]:
@@ -72,7 +79,7 @@ def plan(args: Args, hp: dict[str, Any]) -> list[RunConfig]:
     if args.resume:
         found = [configs.of(folder) for folder in args.resume]
         return [configs.resolve(replace(c, budget=args.budget or c.budget)) for c in found]
-    ids = cli.env_ids(args.env, args.suite)
+    ids = cli.env_ids(args.env, args.suite, training=True)
     if not ids:
         raise ValueError("no environment: give --env ID or --suite NAME; `python train.py --list envs` shows them.")
     if args.num_envs is not None:
@@ -96,24 +103,34 @@ def plan(args: Args, hp: dict[str, Any]) -> list[RunConfig]:
     ]
 
 
+def launch(jobs: list[RunConfig], args: Args) -> int:
+    """Run several jobs side by side, print how they ended and return the exit code."""
+    how = {"resume": args.resume is not None, "force": args.force, "progress": args.progress}
+    if args.launcher == "ray":
+        from experiments import ray_launcher
+
+        outcomes = ray_launcher.run_jobs(jobs, args.address or None, **how)
+    else:
+        outcomes = grid.run_jobs(jobs, args.workers or cli.cores(), **how)
+    print(grid.failures(outcomes) or f"All {len(outcomes)} runs finished. tensorboard --logdir {jobs[0].logdir}")
+    return grid.exit_code(outcomes)
+
+
 def main(argv: list[str]) -> int:
     """Run the command line and return the exit code."""
     args, hp = cli.parse(Args, argv)
-    jobs = plan(args, hp)
+    jobs = plans.shard(plan(args, hp), args.shard)
+    if args.dry_run:
+        print(*map(cli.describe, jobs), plans.table(jobs), sep="\n")
+        return 0
     for job in jobs:
         print(cli.describe(job))
-    if args.dry_run:
-        return 0
-    resume = args.resume is not None
-    if len(jobs) == 1:
-        result = run.train(jobs[0], resume=resume, force=args.force, progress=args.progress)
+    if len(jobs) == 1 and args.launcher == "local":
+        result = run.train(jobs[0], resume=args.resume is not None, force=args.force, progress=args.progress)
         print(run.summary(result), f"TensorBoard: tensorboard --logdir {jobs[0].logdir}", sep="\n")
         code = result.exit_code
     else:
-        workers = args.workers or cli.cores()
-        outcomes = grid.run_jobs(jobs, workers, resume=resume, force=args.force, progress=args.progress)
-        print(grid.failures(outcomes) or f"All {len(outcomes)} runs finished. tensorboard --logdir {jobs[0].logdir}")
-        code = grid.exit_code(outcomes)
+        code = launch(jobs, args) if jobs else 0
     for folder in sorted({job.folder.parent for job in jobs}):
         aggregate.aggregate(folder)
     return code

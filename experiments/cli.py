@@ -156,12 +156,12 @@ def pairs(texts: Iterable[str]) -> dict[str, Any]:
     return values
 
 
-def env_ids(ids: tuple[str, ...], suite: str) -> tuple[str, ...]:
-    """Return the ids named on the command line, and those of a suite; ValueError if there is none."""
+def env_ids(ids: tuple[str, ...], suite: str, training: bool = False) -> tuple[str, ...]:
+    """Return the ids named on the command line, and those of a suite, to play or to train on; or ValueError."""
     if not suite:
         return ids
-    then = "`python train.py --list suites` shows them."
-    return (*ids, *SUITES[configs.known(suite, SUITES, "suite", then)].env_ids)
+    chosen = SUITES[configs.known(suite, SUITES, "suite", "`python train.py --list suites` shows them.")]
+    return (*ids, *((training and chosen.train_on) or chosen.env_ids))
 
 
 def episodes(suite: str) -> int:

@@ -1,4 +1,9 @@
-"""Many runs at once: agents x environments x seeds x scales as a list of jobs, each a process of its own."""
+"""Many runs at once: agents x environments x seeds x scales as a list of jobs, each a process of its own.
+
+The list can be begun again at any time, by the same command: what is finished is skipped, what is half done goes on,
+and a run that another process holds is waited for. So several grids may share one list, and one that was killed
+loses nothing but the time since its last checkpoints.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -35,15 +41,19 @@ class Outcome(NamedTuple):
 
 
 class Worker:
-    """One process: `python -m experiments.run`, the job on its standard input, its words in log.txt."""
+    """One process: `python -m experiments.run`, the job on its standard input, its words in log.txt.
 
-    def __init__(self, config: RunConfig, resume: bool, force: bool) -> None:
+    The pipe to it stays open: if it closes because this process was killed, the worker saves and stops.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
         self.config, self.path = config, config.folder / "log.txt"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         environment = os.environ | {
             "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
             "OMP_NUM_THREADS": str(config.num_threads),
         }
+        resume = (config.folder / "config.json").exists()
         with open(self.path, "ab" if resume else "wb") as log:
             # -P: a folder called `agents` where the user stands must not shadow ours.
             # A session of its own: Ctrl-C reaches this process alone, which passes it on once.
@@ -55,10 +65,19 @@ class Worker:
                 env=environment,
                 start_new_session=True,
             )
-        job = {"config": asdict(config), "resume": resume, "force": force}
+        job = {"config": asdict(config), "resume": resume, "force": False, "watch": True}
         assert self.process.stdin is not None
-        with self.process.stdin as pipe:
-            pipe.write(json.dumps(job).encode())
+        self.pipe = self.process.stdin
+        self.pipe.write(json.dumps(job).encode() + b"\n")
+        self.pipe.flush()
+
+    def outcome(self) -> Outcome | None:
+        """How it ended; None while it goes on."""
+        code = self.process.poll()
+        if code is None:
+            return None
+        self.pipe.close()
+        return Outcome(self.config, code, self.last_line())
 
     def last_line(self) -> str:
         """Return what the process said last."""
@@ -66,6 +85,22 @@ class Worker:
             log.seek(max(log.seek(0, 2) - 500, 0))
             lines = log.read().decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else ""
+
+
+def check(configs: list[RunConfig], resume: bool = False, force: bool = False) -> list[RunConfig]:
+    """Look at every run folder before the first job starts, and empty those that `force` replaces.
+
+    Returns the resolved jobs. RunError names the first folder that is in the way: one with another run in it, or,
+    without `resume`, with another budget.
+    """
+    jobs = [resolve(config) for config in configs]
+    for job in jobs:
+        run.check(job, resume or run.started(job), force)
+    for job in jobs if force else ():
+        if job.folder.exists():
+            with run.lock(job.folder):
+                run.clear(job.folder)
+    return jobs
 
 
 def run_jobs(
@@ -76,30 +111,63 @@ def run_jobs(
     force: bool = False,
     progress: bool = False,
 ) -> list[Outcome]:
-    """Run every job, `workers` at a time; returns all outcomes, in the order of the jobs.
+    """Run every job, `workers` at a time; returns all outcomes, in the order of the jobs. RunError as in `check`.
 
-    Every run folder is checked before the first job starts: RunError names the first that is in the way.
     Ctrl-C and SIGTERM are passed on to the workers, which save and stop; jobs not yet begun are left out.
     """
-    for config in configs:
-        run.prepare(resolve(config), resume, force)
-    waiting, running = list(configs), list[Worker]()
+    waiting, running = deque(check(configs, resume, force)), list[Worker]()
     outcomes: dict[Path, Outcome] = {}
-    display = _Display(configs, progress)
+    display = Display(list(waiting), progress)
     with _forwarding(running) as stopped:
         while running or (waiting and not stopped):
-            while waiting and len(running) < workers and not stopped:
-                running.append(Worker(waiting.pop(0), resume, force))
-            time.sleep(POLL)
+            _start(waiting, running, outcomes, 0 if stopped else workers)
+            time.sleep(POLL if running or waiting else 0)
             for worker in list(running):
                 display.show(worker.config, worker.last_line())
-                code = worker.process.poll()
-                if code is not None:
-                    running.remove(worker)
-                    outcomes[worker.config.folder] = Outcome(worker.config, code, worker.last_line())
-                    display.end(outcomes[worker.config.folder])
+                outcome = worker.outcome()
+                if outcome is None:
+                    continue
+                running.remove(worker)
+                if outcome.exit_code == run.CLAIMED:  # another process was quicker
+                    waiting.append(worker.config)
+                else:
+                    outcomes[worker.config.folder] = outcome
+                    display.end(outcome)
     display.close()
     return [outcomes[c.folder] for c in configs if c.folder in outcomes]
+
+
+def _start(waiting: deque[RunConfig], running: list[Worker], outcomes: dict[Path, Outcome], workers: int) -> None:
+    """Fill the free workers with jobs that are neither finished nor held by another process."""
+    for _ in range(len(waiting)):
+        if len(running) >= workers:
+            return
+        config = waiting.popleft()
+        if run.claimed(config.folder):
+            waiting.append(config)
+        elif run.done(config):
+            outcomes[config.folder] = Outcome(config, 0, "finished before")
+        else:
+            running.append(Worker(config))
+
+
+def play(config: RunConfig) -> Outcome:
+    """Run one job to its end, once no other process does: what a worker of a cluster is asked for."""
+    while True:
+        while run.claimed(config.folder):
+            time.sleep(POLL)
+        if run.done(config):
+            return Outcome(config, 0, "finished before")
+        worker = Worker(config)
+        try:
+            worker.process.wait()
+        except BaseException:  # cancelled: let it save
+            worker.process.terminate()
+            worker.process.wait()
+            raise
+        outcome = worker.outcome()
+        if outcome is not None and outcome.exit_code != run.CLAIMED:
+            return outcome
 
 
 @contextmanager
@@ -120,7 +188,7 @@ def _forwarding(running: list[Worker]) -> Iterator[list[int]]:
             signal.signal(signum, handler)
 
 
-class _Display:
+class Display:
     """One line per job: live on a terminal, otherwise printed when the job ends."""
 
     def __init__(self, configs: list[RunConfig], live: bool) -> None:

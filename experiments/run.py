@@ -18,13 +18,11 @@ import json
 import os
 import platform
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from importlib import metadata
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -34,6 +32,7 @@ import torch
 import envs
 from agents import checkpoint
 from experiments import config as configs
+from experiments import provenance
 from experiments.budget import Bill, Budget, Meter, bill, human, peak_memory
 from experiments.callback import RunCallback, Stop
 from experiments.config import RunConfig
@@ -41,16 +40,6 @@ from experiments.logs import Monitor, RunLogger
 
 UNBOUNDED = 1 << 60
 """Environment steps that no run reaches: what `learn` is asked for when the clock decides."""
-PACKAGES = (
-    "torch",
-    "numpy",
-    "numba",
-    "gymnasium",
-    "minigrid",
-    "stable-baselines3",
-    "safetensors",
-    "tensorboard",
-)
 
 
 class RunError(RuntimeError):
@@ -108,7 +97,7 @@ def train(config: RunConfig, *, resume: bool = False, force: bool = False, progr
     """
     config = configs.resolve(config)
     folder = config.folder
-    prepare(config, resume, force)
+    check(config, resume, force)
     if resume and done(config):
         return Result(**result_of(folder))
     torch.set_num_threads(config.num_threads)
@@ -119,13 +108,14 @@ def train(config: RunConfig, *, resume: bool = False, force: bool = False, progr
         steps = _steps(config, budget, cost, algorithm)
         folder.mkdir(parents=True, exist_ok=True)
         with lock(folder, configs.fingerprint(config)):
-            saved = prepare(config, resume, force)  # again: another process may have trained here meanwhile
+            check(config, resume, force)  # again: another process may have trained here meanwhile
+            saved = _saved(config, force)
             if saved is None:
                 clear(folder)
             else:
                 _refuse_less(config, budget, saved[1]["run"], steps)
             configs.write(config, folder / "config.json")
-            _provenance(config)
+            provenance.append(config)
             return _run(config, algorithm, cost, budget, steps, saved, progress)
     except OSError as error:
         raise RunError(
@@ -242,33 +232,40 @@ def _signals(callback: RunCallback) -> Iterator[None]:
             signal.signal(signum, handler)
 
 
-def prepare(config: RunConfig, resume: bool, force: bool) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
-    """Check the run folder, and return the checkpoint to continue from; None to begin.
-
-    RunError if the folder holds a run and neither `resume` nor `force` was said, or another run.
-    """
+def check(config: RunConfig, resume: bool, force: bool) -> None:
+    """RunError if the folder holds a run and neither `resume` nor `force` was said, or if it holds another run."""
     folder = config.folder
     again, look = f"python train.py --resume {folder}", f"python evaluate.py {folder}"
     if force or not (folder / "config.json").exists():
-        return None
-    result = result_of(folder)
-    finished = bool(result) and result["status"] == "finished"
+        return
+    before = configs.read(folder / "config.json")
     if not resume:
+        result = result_of(folder)
+        finished = bool(result) and result["status"] == "finished"
         state = "finished" if finished else "not finished"
         then = f"{look}, or train it longer with --resume and a larger --budget" if finished else again
         raise RunError(
             f"{folder} holds a run already ({state}). Either go on with it: {then}; "
             "or replace it: add --force; or keep both: add --name LABEL."
         )
-    before = asdict(configs.read(folder / "config.json"))
-    other = [k for k, v in asdict(config).items() if k not in configs.RESUMABLE and before[k] != _plain(v)]
+    other = [k for k, v in asdict(config).items() if k not in configs.RESUMABLE and getattr(before, k) != _plain(v)]
     if other:
         raise RunError(
             f"{folder} was trained with another {', '.join(other)}; it goes on only as it began. "
-            f"Continue it as it is: {again}; or begin anew beside it: add --name LABEL."
+            f"Continue it as it is: {again}; or begin anew beside it: add --name {configs.fingerprint(config)}."
         )
-    last = folder / "last.safetensors"
-    return checkpoint.load(last) if last.exists() else None  # None: it ended before its first checkpoint
+
+
+def started(config: RunConfig) -> bool:
+    """Whether the run folder holds this very run, with this budget, finished or not."""
+    path = config.folder / "config.json"
+    return path.exists() and _plain(asdict(replace(configs.read(path), logdir=config.logdir))) == _plain(asdict(config))
+
+
+def _saved(config: RunConfig, force: bool) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+    """The checkpoint to continue from; None to begin, also when the run ended before its first checkpoint."""
+    last = config.folder / "last.safetensors"
+    return checkpoint.load(last) if last.exists() and not force and (config.folder / "config.json").exists() else None
 
 
 def done(config: RunConfig) -> bool:
@@ -354,43 +351,6 @@ def _write_result(config: RunConfig, callback: RunCallback, **ended: Any) -> Res
     )
     checkpoint.write_atomic(config.folder / "result.json", json.dumps(asdict(result), indent=2).encode())
     return result
-
-
-def _provenance(config: RunConfig) -> None:
-    """Append this start to provenance.json: command, hash of the run, versions, commit, machine."""
-    path = config.folder / "provenance.json"
-    starts = json.loads(path.read_text()) if path.exists() else []
-    starts.append(
-        {
-            "argv": sys.argv,
-            "fingerprint": configs.fingerprint(config),
-            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "python": platform.python_version(),
-            "machine": f"{platform.system()} {platform.machine()}",
-            "versions": {name: metadata.version(name) for name in PACKAGES},
-            "git": _git(),
-        }
-    )
-    checkpoint.write_atomic(path, json.dumps(starts, indent=2).encode())
-
-
-def _git() -> str | None:
-    """Return the commit of this program, "+changes" where the tree differs; None outside of git."""
-    root = Path(__file__).resolve().parent.parent
-    try:
-        command = [
-            "git",
-            "-C",
-            str(root),
-            "describe",
-            "--always",
-            "--abbrev=40",
-            "--match=",
-            "--dirty=+changes",
-        ]
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def summary(result: Result) -> str:

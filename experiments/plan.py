@@ -1,0 +1,105 @@
+"""What a list of jobs will do and cost, before it does: `train.py --dry-run`, `--shard`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import envs
+from experiments import config as configs
+from experiments import run
+from experiments.budget import Bill, Budget, bill, human
+from experiments.config import RunConfig
+
+T = TypeVar("T")
+
+
+def shard(jobs: list[T], part: str) -> list[T]:
+    """Take part K of N of the jobs, written K/N with K from 1: the third of sixteen is 3/16. ValueError otherwise."""
+    if not part:
+        return jobs
+    try:
+        k, n = (int(number) for number in part.split("/"))
+    except ValueError:
+        k, n = 0, 0
+    if not 1 <= k <= n:
+        raise ValueError(f"--shard takes K/N with K from 1 to N, for example 3/16, got {part!r}.")
+    return jobs[k - 1 :: n]
+
+
+def table(jobs: list[RunConfig]) -> str:
+    """One line a job, and the sum: hash, state of its folder, steps, FLOPs, estimated seconds, parameters, memory."""
+    head = ("run", "hash", "state", "steps", "FLOPs", "seconds", "parameters", "state bytes")
+    bills: dict[str, tuple[Bill, int]] = {}
+    rates = _rates({Path(job.logdir) for job in jobs})
+    rows, totals = [], [0.0, 0.0]
+    for job in jobs:
+        kind = configs.fingerprint(replace(job, seed=0, budget=""))
+        if kind not in bills:
+            bills[kind] = _bill(job)
+        flops, seconds, row = _row(job, *bills[kind], rates)
+        totals[0] += flops
+        totals[1] += seconds
+        rows.append(row)
+    known = f", about {totals[1]:.0f} s of one worker" if totals[1] else ""
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)]
+    return "\n".join([*lines, f"{len(jobs)} jobs, {human(totals[0])}FLOP{known}"])
+
+
+def state(job: RunConfig) -> str:
+    """What the run folder of a job holds: nothing (new), another run, how many steps, a result, or a claim."""
+    if run.claimed(job.folder):
+        return f"claimed, {run.holder(job.folder)}"
+    if not (job.folder / "config.json").exists():
+        return "new"
+    if configs.fingerprint(configs.read(job.folder / "config.json")) != configs.fingerprint(job):
+        return "another run"
+    result = run.result_of(job.folder)
+    if run.done(job):
+        return "finished"
+    return f"at {human(result['steps'])}" if result else "begun"
+
+
+def _bill(job: RunConfig) -> tuple[Bill, int]:
+    """The bill of a job, and the environment steps that its budget is a multiple of."""
+    world = envs.make(job.env, job.hp["num_envs"], **job.env_kwargs)
+    try:
+        algorithm = configs.build(job, world)
+        return bill(algorithm), getattr(algorithm, "iteration_steps", world.num_envs)
+    finally:
+        world.close()
+
+
+def _row(job: RunConfig, cost: Bill, multiple: int, rates: dict[str, float]) -> tuple[float, float, tuple[str, ...]]:
+    """FLOPs, seconds (0 where no past run tells) and the cells of a job."""
+    budget = Budget.parse(job.budget)
+    steps = budget.steps(cost.flops_per_training_step, multiple)
+    flops = (steps or 0) * cost.flops_per_training_step
+    rate = rates.get(f"{job.agent} {job.env}") or rates.get(job.agent)
+    seconds = budget.amount if steps is None else flops / rate if rate else 0.0
+    cells = (
+        str(job.folder),
+        configs.fingerprint(job),
+        state(job),
+        human(steps) if steps else "",
+        human(flops) if steps else "",
+        f"{seconds:.0f}" if seconds else "?",
+        human(cost.trained_parameters),
+        human(cost.state_bytes),
+    )
+    return flops, seconds, cells
+
+
+def _rates(logdirs: set[Path]) -> dict[str, float]:
+    """FLOPs per second of past runs under these folders, by agent and by agent and environment."""
+    spent: dict[str, list[float]] = {}
+    for path in (path for logdir in logdirs for path in logdir.glob("**/result.json")):
+        result = json.loads(path.read_text())
+        for key in (result["agent"], f"{result['agent']} {result['env']}"):
+            total = spent.setdefault(key, [0.0, 0.0])
+            total[0] += result["flops"]
+            total[1] += result["seconds"]
+    return {key: flops / seconds for key, (flops, seconds) in spent.items() if seconds and flops}
