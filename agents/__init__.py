@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import envs
-from agents import reflexes, sb3
+from agents import keydoor_searcher, labyrinth_walks, reflexes, sb3
 from agents.config import PPOConfig
 from agents.cores import CORES
 from agents.ppo import MemoryPPO
@@ -37,7 +37,9 @@ def _memory_ppo(core: str) -> Agent:
 
 REFLEXES: dict[str, tuple[type[reflexes.Reflex], ...]] = {
     "random": (reflexes.Random,),
-    "never-reverse": (reflexes.KeepMoving, reflexes.KeepWalking),
+    "never-reverse": (labyrinth_walks.NeverReverse, reflexes.KeepMoving, reflexes.KeepWalking),
+    "searcher": (keydoor_searcher.Searcher,),
+    "four-bias": (labyrinth_walks.FourBias,),
     "oracle": (reflexes.Best,),
 }
 """Reflexes by name, each in the forms that it has for different worlds: the first that fits plays."""

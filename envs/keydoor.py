@@ -42,8 +42,8 @@ class KeyDoor(KernelWorld):
         A cycle of that optimum takes max(1, |start - key|) + max(1, |key - door|) + 1 steps (city-block
         distances), which comes to E[500 / cycle] = 49.6 doors per 500 steps in 8 x 8.
     Oracle
-        `best_actions()`: full information, success 1. `envs.keydoor_search`: the best agent that must
-        search.
+        `best_actions()`: full information, success 1. The agent `searcher` is the best that must search, near
+        enough; `agents.keydoor_searcher` has a bound that none can pass.
     Registered ids
         `DarkKeyDoor-{size}-v0`, `DarkKeyDoor-{size}-Relayout{relayout}-v0`.
     Reference
@@ -99,6 +99,10 @@ class KeyDoor(KernelWorld):
                 rows[self._ints[row, i] // self.size][self._ints[row, i] % self.size] = name
         rows[self._ints[_Y, i]][self._ints[_X, i]] = "A"
         return "\n".join([self._caption(i), *("".join(row) for row in rows)])
+
+    def spot(self, i: int) -> tuple[float, float]:
+        """Return where in the picture the agent is: the middle of its tile, in pixels (x, y)."""
+        return (float(self._ints[_X, i]) + 1.5) * 32, (float(self._ints[_Y, i]) + 1.5) * 32
 
     def render(self, i: int = 0) -> np.ndarray:
         """Draw environment i with MiniGrid's renderer, (32 (size + 2), 32 (size + 2), 3) uint8, lights on."""

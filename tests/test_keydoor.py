@@ -5,9 +5,10 @@ from collections import deque
 import numpy as np
 import pytest
 
+import agents
 import envs
+from agents.keydoor_searcher import grand_tour, search_bound
 from envs.keydoor import KeyDoor, moves_per_attempt
-from envs.keydoor_search import Searcher, grand_tour, search_bound
 
 UP, LEFT, DOWN, RIGHT, STAY = range(5)
 
@@ -18,13 +19,12 @@ def view(obs: envs.Obs) -> np.ndarray:
     return obs
 
 
-def play(world: KeyDoor, policy: Searcher | None, steps: int) -> dict[str, np.ndarray]:
-    """Return the stacked traces, rewards and successes of a searcher, or of full information for None."""
+def play(world: KeyDoor, name: str, steps: int) -> dict[str, np.ndarray]:
+    """Return the stacked traces, rewards and successes of a reflex."""
     obs, state, rows = world.reset(100), None, []
+    agent, starts = agents.make(name, world), np.zeros(world.num_envs, np.bool_)
     for _ in range(steps):
-        actions = world.best_actions()
-        if policy is not None:
-            actions, state = policy.predict(obs, state, np.zeros(world.num_envs, np.bool_))
+        actions, state = agent.predict(obs, state, starts)
         out = world.step(actions)
         obs = out.obs
         rows.append(world.trace() | {"reward": out.reward.copy(), "success": out.success.copy()})
@@ -63,7 +63,7 @@ def test_full_information_opens_49_6_doors_per_500_steps() -> None:
     apart = np.maximum(1, (axis[:, None, :, None] + axis[None, :, None, :]).reshape(64, 64))
     cycle = apart[:, :, None] + apart[None] + 1  # (start, key, door)
     assert round(float((500 / cycle).mean()), 1) == 49.6
-    doors = play(KeyDoor(500, 8, relayout=500), None, 4_000)["door"].sum(0) / 8
+    doors = play(KeyDoor(500, 8, relayout=500), "oracle", 4_000)["door"].sum(0) / 8
     assert abs(doors.mean() - 49.6) < 4 * doors.std() / np.sqrt(500) + 0.3  # changes wait for a return
 
 
@@ -71,12 +71,12 @@ def test_full_information_opens_49_6_doors_per_500_steps() -> None:
 def test_full_information_reaches_success_one(env_id: str) -> None:
     world = envs.make(env_id, 32)
     assert isinstance(world, KeyDoor)
-    rows = play(world, None, 4_000)
+    rows = play(world, "oracle", 4_000)
     assert np.isnan(rows["success"][:-1]).all() and (rows["success"][-1] == 1).all()
 
 
 def test_layouts_change_at_the_first_return_after_500_steps() -> None:
-    rows = play(KeyDoor(64, 8, relayout=500), Searcher(8), 3_999)
+    rows = play(KeyDoor(64, 8, relayout=500), "searcher", 3_999)
     steps = np.arange(1, 3_999)  # the step before a change is a return, the first that could make it
     for i in range(64):
         changes = steps[np.diff(rows["layout"][:, i]) > 0]
@@ -142,7 +142,7 @@ def test_the_tour_is_a_hamiltonian_cycle(size: int) -> None:
 
 
 def test_the_searcher_checks_a_square_with_every_move() -> None:
-    rows = play(KeyDoor(1_500, 8), Searcher(8), 500)
+    rows = play(KeyDoor(1_500, 8), "searcher", 500)
     key = rows["key"].argmax(0) + 1
     assert key.max() <= 65  # 64 squares and one return
     exact = (np.arange(1, 51).sum() + np.arange(52, 66).sum()) / 64
@@ -150,7 +150,7 @@ def test_the_searcher_checks_a_square_with_every_move() -> None:
 
 
 def test_the_searcher_stays_near_its_bound() -> None:
-    rows = play(KeyDoor(1_500, 8), Searcher(8), 500)
+    rows = play(KeyDoor(1_500, 8), "searcher", 500)
     doors, rate = rows["door"].sum(0), 500 / rows["optimum"][-1]
     slope = np.cov(doors, rate)[0, 1] / rate.var()  # a control variate: 49.58 is known exactly
     mean = doors.mean() - slope * (rate.mean() - 49.579)
@@ -160,7 +160,7 @@ def test_the_searcher_stays_near_its_bound() -> None:
 
 @pytest.mark.parametrize("size", [3, 8])
 def test_the_searcher_notices_changes(size: int) -> None:
-    rows = play(KeyDoor(64, size, relayout=500), Searcher(size), 4_000)
+    rows = play(KeyDoor(64, size, relayout=500), "searcher", 4_000)
     assert rows["success"][-1].mean() > 0.85
     per_layout = [rows["door"].sum(where=rows["layout"] == k) for k in range(8)]
     assert min(per_layout) > 0.7 * max(per_layout)

@@ -4,7 +4,8 @@ How good the policy is. A step checks at most one new square, and a return check
 of the room (any even size) the key search checks one in every move of its first two attempts, one way round
 and then the other, which together cover the room: no searcher finds the key sooner on average. The door search
 goes on from the key in the same way, but an attempt may end before it does; what follows is then greedy. The
-bound drops the walls of that argument: whatever square is wanted next is taken to be adjacent.
+bound takes whatever square is wanted next to be adjacent. In 8 x 8: 43.4 doors in the first 500 steps of a
+layout (standard error 0.04, 8,192 layouts), and no searcher opens more than 44.8 on average.
 """
 
 from __future__ import annotations
@@ -14,17 +15,16 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from agents.reflexes import Reflex, State
 from envs.keydoor import KeyDoor, moves_per_attempt, towards
-from envs.world import Obs
-
-_UNKNOWN = -1
+from envs.world import Obs, World
 
 
 class Notes(NamedTuple):
-    """What a searcher has found out in each environment; updated in place."""
+    """What a searcher has found out in each environment; squares are counted from 1, 0 is unknown."""
 
     start: np.ndarray
-    """(B,) square, or -1; key and door the same."""
+    """(B,) int64; key and door the same."""
     key: np.ndarray
     door: np.ndarray
     holds: np.ndarray
@@ -35,64 +35,56 @@ class Notes(NamedTuple):
     """(B, size²) bool: checked since this attempt began, or since its key was taken."""
 
 
-class Searcher:
-    """Sweep to the key, then to the door, then take shortest paths; sees nothing that an agent does not see.
+class Searcher(Reflex):
+    """Sweep the dark room to the key, then to the door, then take shortest paths; sees what any agent sees.
 
     A layout that has changed is noticed by a new start square, or where a key or door is missing; what the
     running attempt has checked by then is known of the new layout.
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    worlds = (KeyDoor,)
+
+    def __init__(self, world: World, seed: int = 0) -> None:
+        super().__init__(world, seed)
+        assert isinstance(world.unwrapped, KeyDoor)
+        size = self.size = world.unwrapped.size
         self._x, self._y = np.arange(size * size) % size, np.arange(size * size) // size
         tour = grand_tour(size)
         self._around = np.zeros((2, size * size), np.int64)  # the next and the last square of the tour
         self._around[0, tour], self._around[1, tour] = np.roll(tour, -1), np.roll(tour, 1)
 
-    def predict(
-        self,
-        obs: Obs,
-        state: Notes | None = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = True,
-    ) -> tuple[np.ndarray, Notes]:
-        """Return the actions (B,) and the notes, as an agent's `predict` does."""
-        view = obs["obs"] if isinstance(obs, dict) else obs
-        notes = self._blank(len(view)) if state is None else state
-        if episode_start is not None:
-            self._forget(notes, np.asarray(episode_start, np.bool_))
+    def initial_state(self) -> Notes:
+        """Nothing is known."""
+        start, key, door, holds = np.zeros((4, self.num_envs), np.int64)
+        squares = self.size * self.size
+        checked = np.zeros((self.num_envs, 2, squares), np.bool_)
+        return Notes(start, key, door, holds, checked, np.zeros((self.num_envs, squares), np.bool_))
+
+    def act(self, obs: Obs, state: State) -> np.ndarray:
+        """Return the actions (B,)."""
+        view, notes = obs["obs"] if isinstance(obs, dict) else obs, Notes(*state)
         x, y = np.rint((view[:, :2].T + 1) * (self.size - 1) / 2).astype(np.int64)
         self._note(notes, y * self.size + x, view[:, 2] > 0, view[:, 3] > 0)
         target = self._target(notes, y * self.size + x)
-        return towards(x, y, self._x[target], self._y[target]), notes
-
-    def _blank(self, batch: int) -> Notes:
-        start, key, door = np.full((3, batch), _UNKNOWN, np.int64)
-        squares = self.size * self.size
-        checked, trail = np.zeros((batch, 2, squares), np.bool_), np.zeros((batch, squares), np.bool_)
-        return Notes(start, key, door, np.zeros(batch, np.int64), checked, trail)
-
-    def _forget(self, notes: Notes, rows: np.ndarray) -> None:
-        for part in (notes.start, notes.key, notes.door):
-            part[rows] = _UNKNOWN
-        for part in (notes.holds, notes.checked, notes.trail):
-            part[rows] = 0
+        return towards(x, y, self._x[target], self._y[target])
 
     def _note(self, notes: Notes, here: np.ndarray, reward: np.ndarray, new: np.ndarray) -> None:
         """Write down what was seen at `here` (B,)."""
-        self._forget(notes, new & (notes.start != here))
-        notes.start[new], notes.holds[new], notes.trail[new] = here[new], 0, False
+        moved = new & (notes.start != here + 1)
+        for part in notes:
+            part[moved] = 0
+        notes.start[new], notes.holds[new], notes.trail[new] = here[new] + 1, 0, False
         rows = np.flatnonzero(~new)
         phase, found = notes.holds[rows], reward[rows]
         notes.checked[rows, phase, here[rows]] = notes.trail[rows, here[rows]] = True
         door, key = rows[found & (phase == 1)], rows[found & (phase == 0)]
-        notes.door[door], notes.key[key] = here[door], here[key]
+        notes.door[door], notes.key[key] = here[door] + 1, here[key] + 1
         notes.holds[key], notes.trail[key] = 1, False
-        missing = rows[~found & (here[rows] == np.where(phase == 1, notes.door[rows], notes.key[rows]))]
+        missing = rows[~found & (here[rows] + 1 == np.where(phase == 1, notes.door[rows], notes.key[rows]))]
         notes.checked[missing] = False  # the layout has changed
         notes.checked[missing, notes.holds[missing]] = notes.trail[missing]
-        notes.door[missing] = _UNKNOWN
-        notes.key[missing[notes.holds[missing] == 0]] = _UNKNOWN
+        notes.door[missing] = 0
+        notes.key[missing[notes.holds[missing] == 0]] = 0
 
     def _target(self, notes: Notes, here: np.ndarray) -> np.ndarray:
         """Return the square to make for: a known one, else the next unchecked one of the tour, else the nearest."""
@@ -103,7 +95,7 @@ class Searcher:
         cost = far + 2.0 * self.size * checked
         for step, bonus in zip(self._around[:, here], (0.75, 0.5), strict=True):
             cost[rows, step] -= bonus * (far[rows, step] == 1)
-        return np.where(known == _UNKNOWN, cost.argmin(1), known)
+        return np.where(known > 0, known - 1, cost.argmin(1))
 
 
 def grand_tour(size: int) -> np.ndarray:
@@ -142,8 +134,3 @@ def search_bound(size: int, steps: int = 500) -> float:
             value[key] = 1.0 + ((steps - time) * tail[0] - late) / squares
         total += count * value[linear_sum_assignment(value, maximize=True)].mean()
     return total / squares
-
-
-def searcher(world: KeyDoor) -> Searcher:
-    """Return the searcher for a world."""
-    return Searcher(world.size)
