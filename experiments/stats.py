@@ -61,12 +61,19 @@ def performance_profile(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarra
     return (np.asarray(scores).reshape(-1, 1) > np.asarray(thresholds)[None]).mean(axis=0)
 
 
-def stratified_bootstrap(scores: np.ndarray, aggregate: Aggregate, reps: int, seed: int) -> np.ndarray:
-    """Draw runs again with replacement, for every task by itself, `reps` times: (reps,) aggregates."""
-    runs, tasks = scores.shape
+def stratified_bootstrap(
+    scores: np.ndarray, aggregate: Callable[[np.ndarray], float | np.ndarray], reps: int, seed: int
+) -> np.ndarray:
+    """Draw runs again with replacement, for every task by itself, `reps` times: (reps, ...) aggregates."""
     rng = np.random.default_rng(seed)
-    columns = np.arange(tasks)
-    return np.array([aggregate(scores[rng.integers(0, runs, (runs, tasks)), columns]) for _ in range(reps)])
+    return np.array([aggregate(_redraw(scores, rng)) for _ in range(reps)])
+
+
+def _redraw(scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Scores (runs, tasks) with the runs of each task drawn again."""
+    runs, tasks = scores.shape
+    drawn: np.ndarray = scores[rng.integers(0, runs, (runs, tasks)), np.arange(tasks)]
+    return drawn
 
 
 def interval_estimate(
@@ -85,6 +92,30 @@ def interval_estimate(
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(stratified_bootstrap(scores, aggregate, reps, seed), (tail, 1.0 - tail))
     return Estimate(value, float(low), float(high))
+
+
+def improvement_estimate(
+    scores_x: np.ndarray, scores_y: np.ndarray, confidence: float = 0.95, reps: int = 2000, seed: int = 0
+) -> Estimate:
+    """`probability_of_improvement` with its interval; the runs of both are drawn again."""
+    x, y = (np.asarray(s, np.float64).reshape(len(s), -1) for s in (scores_x, scores_y))
+    value = probability_of_improvement(x, y)
+    if min(len(x), len(y)) < 2:
+        return Estimate(value, float("nan"), float("nan"))
+    rng, tail = np.random.default_rng(seed), (1.0 - confidence) / 2.0
+    draws = [probability_of_improvement(_redraw(x, rng), _redraw(y, rng)) for _ in range(reps)]
+    low, high = np.quantile(draws, (tail, 1.0 - tail))
+    return Estimate(value, float(low), float(high))
+
+
+def profile_estimate(
+    scores: np.ndarray, thresholds: np.ndarray, confidence: float = 0.95, reps: int = 2000, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`performance_profile` of scores (runs, tasks) with its pointwise interval: three arrays (len(thresholds),)."""
+    tail = (1.0 - confidence) / 2.0
+    draws = stratified_bootstrap(scores, lambda drawn: performance_profile(drawn, thresholds), reps, seed)
+    low, high = np.quantile(draws, (tail, 1.0 - tail), axis=0)
+    return performance_profile(scores, thresholds), low, high
 
 
 def bootstrap_means(scores: np.ndarray, reps: int = 1000, seed: int = 0) -> np.ndarray:

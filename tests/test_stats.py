@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from experiments import stats
 
@@ -58,3 +59,35 @@ def test_bootstrap_means_keep_runs_whole() -> None:
     scores = np.array([[0.0, 10.0], [1.0, 11.0]])
     means = stats.bootstrap_means(scores, reps=50)
     np.testing.assert_allclose(means[:, 1] - means[:, 0], 10.0)
+
+
+def test_against_scipy() -> None:
+    """Interquartile mean, probability of improvement and bootstrap are what scipy makes of the same numbers."""
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(12, 1)), rng.normal(0.5, size=(9, 1))
+    assert stats.aggregate_iqm(x) == pytest.approx(scipy.stats.trim_mean(x[:, 0], 0.25))
+    u = scipy.stats.mannwhitneyu(x[:, 0], y[:, 0]).statistic
+    assert stats.probability_of_improvement(x, y) == pytest.approx(u / (12 * 9))
+    theirs = scipy.stats.bootstrap((x[:, 0],), np.mean, method="percentile", n_resamples=4000, rng=0)
+    ours = stats.interval_estimate(x, stats.aggregate_mean, reps=4000)
+    assert ours[1:] == pytest.approx(tuple(theirs.confidence_interval), abs=0.05)
+
+
+def test_improvement_has_an_interval() -> None:
+    better, worse = np.arange(10.0, 15.0), np.arange(5.0)
+    assert stats.improvement_estimate(better, worse) == (1.0, 1.0, 1.0)
+    value, low, high = stats.improvement_estimate(worse, worse, reps=200)
+    assert value == 0.5 and low < 0.5 < high
+    assert np.isnan(stats.improvement_estimate(better[:1], worse).low)
+
+
+def test_profiles_have_a_band() -> None:
+    thresholds = np.array([-1.0, 3.5, 7.0])
+    profile, low, high = stats.profile_estimate(LADDER, thresholds, reps=200)
+    np.testing.assert_array_equal(profile, [1.0, 0.5, 0.0])
+    assert (low <= profile).all() and (profile <= high).all() and low[1] < high[1]
+
+
+def test_the_optimality_gap_of_a_perfect_score_is_nothing() -> None:
+    assert stats.aggregate_optimality_gap(np.ones((3, 2))) == 0.0
+    assert stats.aggregate_optimality_gap(np.full((3, 2), 3.0), gamma=4.0) == 1.0
