@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import envs
-from agents import keydoor_searcher, labyrinth_walks, reflexes, sb3
+from agents import keydoor_searcher, labyrinth_walks, maze_reflexes, reflexes, sb3
 from agents.config import PPOConfig
 from agents.cores import CORES
 from agents.ppo import MemoryPPO
@@ -40,6 +40,9 @@ REFLEXES: dict[str, tuple[type[reflexes.Reflex], ...]] = {
     "never-reverse": (labyrinth_walks.NeverReverse, reflexes.KeepMoving, reflexes.KeepWalking),
     "searcher": (keydoor_searcher.Searcher,),
     "four-bias": (labyrinth_walks.FourBias,),
+    "wall-follower": (maze_reflexes.WallFollower,),
+    "tremaux": (maze_reflexes.Tremaux,),
+    "greedy-map": (maze_reflexes.GreedyMap,),
     "oracle": (reflexes.Best,),
 }
 """Reflexes by name, each in the forms that it has for different worlds: the first that fits plays."""

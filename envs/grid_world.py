@@ -9,7 +9,7 @@ from gymnasium import spaces
 from numba import njit
 
 from envs.maze_paths import descend_all, distances
-from envs.maze_view import DECODE, EMPTY, PAD, UNSEEN, VIEW, ahead, observe
+from envs.maze_view import DECODE, EMPTY, GREEN_GOAL, PAD, UNSEEN, VIEW, ahead, observe
 from envs.world import CompiledWorld, Kernel, Obs
 
 POSITION, HEADING, GOAL, OWN = range(4)  # rows of `ints`; a family's own begin at OWN
@@ -125,9 +125,19 @@ class GridWorld(CompiledWorld):
             distances(self._memory[i], self.width, self._ints[GOAL, i], self._arrays["distance"][i])
         return obs
 
-    def pose(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return where the agents are, (B, 2) as (x, y), and their headings (B,); their observation may not say."""
-        return self.places(self._ints[POSITION]), self._ints[HEADING].copy()
+    @property
+    def position(self) -> np.ndarray:
+        """Where the agents are, (B,) flat indices into the padded maps; their observation may not say."""
+        return self._ints[POSITION]
+
+    @property
+    def heading(self) -> np.ndarray:
+        """Where the agents look, (B,): 0 right, 1 down, 2 left, 3 up."""
+        return self._ints[HEADING]
+
+    def wanted(self) -> np.ndarray:
+        """Return the kind of cell that is the goal now, (B,) uint8 as `kind | colour << 4`."""
+        return np.full(self.num_envs, GREEN_GOAL, np.uint8)
 
     def places(self, flat: np.ndarray) -> np.ndarray:
         """Turn flat indices (...) into (..., 2), (x, y) without the padding."""
@@ -140,12 +150,12 @@ class GridWorld(CompiledWorld):
     def distance_to_goal(self) -> np.ndarray:
         """Return the fewest actions to the goal from here, (B,); turns count, and -1 means that there is no way."""
         everyone = np.arange(self.num_envs)
-        return self._arrays["distance"][everyone, self._ints[POSITION], self._ints[HEADING]].astype(np.int64)
+        return self._arrays["distance"][everyone, self.position, self.heading].astype(np.int64)
 
     def best_actions(self) -> np.ndarray:
         """Return the first actions of shortest paths to the goals, (B,)."""
         actions = np.zeros(self.num_envs, np.int64)
-        descend_all(self._arrays["distance"], self.width, self._ints[POSITION], self._ints[HEADING], actions)
+        descend_all(self._arrays["distance"], self.width, self.position, self.heading, actions)
         return actions
 
     @property
@@ -162,14 +172,19 @@ class GridWorld(CompiledWorld):
         for y, x in np.ndindex(cells.shape):
             if cells[y, x] not in (UNSEEN, EMPTY):
                 grid.set(x, y, WorldObj.decode(*DECODE[cells[y, x]].tolist()))
-        x, y = self.places(self._ints[POSITION, i]).tolist()
-        heading = int(self._ints[HEADING, i])
+        x, y = self.places(self.position[i]).tolist()
+        heading = int(self.heading[i])
         picture: np.ndarray = grid.render(self.tile, (x, y), heading, highlight_mask=self._in_view(i))
         return picture
 
+    def spot(self, i: int) -> tuple[float, float]:
+        """Return where in the picture the agent is: the middle of its tile, in pixels (x, y)."""
+        x, y = self.places(self.position[i]).tolist()
+        return (x + 0.5) * self.tile, (y + 0.5) * self.tile
+
     def _in_view(self, i: int) -> np.ndarray:
         """Return the cells that environment i sees, (size, size) bool, column x first."""
-        position, heading = int(self._ints[POSITION, i]), int(self._ints[HEADING, i])
+        position, heading = int(self.position[i]), int(self.heading[i])
         image = np.zeros((VIEW, VIEW, 3), np.uint8)
         observe(self._memory[i], self.width, position, heading, image)
         forward, right = ahead(heading, self.width), ahead(heading + 1, self.width)
@@ -182,7 +197,7 @@ class GridWorld(CompiledWorld):
     def ansi(self, i: int = 0) -> str:
         """Draw environment i in letters: # wall, G goal, > v < ^ the agent; and what was done last."""
         signs = [[_SIGNS[kind] for kind in line] for line in (self.cells(i) & 15).tolist()]
-        x, y = self.places(self._ints[POSITION, i]).tolist()
-        signs[y][x] = _ARROWS[int(self._ints[HEADING, i])]
+        x, y = self.places(self.position[i]).tolist()
+        signs[y][x] = _ARROWS[int(self.heading[i])]
         action, reward = self.last(i)
         return "\n".join(["".join(line) for line in signs] + [f"last action {action}, reward {reward:+.2f}"])

@@ -123,6 +123,6 @@ def test_a_maze_is_a_minigrid(name: str) -> None:
             assert out.obs["direction"][i] == twins[i].agent_dir
     picture = world.render(0)
     twin = Plain(world.cells(0))
-    places, headings = world.pose()
-    twin.place(int(places[0, 0]), int(places[0, 1]), int(headings[0]))
+    x, y = world.places(world.position[0]).tolist()
+    twin.place(x, y, int(world.heading[0]))
     np.testing.assert_array_equal(picture, twin.get_frame(tile_size=world.tile))
