@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from agents import recurrence
+from agents import kernels
 from agents.rollout import Rollout
 
 if TYPE_CHECKING:
@@ -93,15 +93,13 @@ def charge(flops: float) -> None:
 
 def count_flops(run: Callable[[], object]) -> int:
     """FLOPs of one call, a multiply-add as two; compiled loops are counted through their torch equivalents."""
-    small, recurrence.SMALL = recurrence.SMALL, 0
     meter = _Meter()
     _meters.append(meter)
     try:
-        with meter, FlopCounterMode(display=False, custom_mapping=_PRODUCTS) as counter:
+        with kernels.plain(), meter, FlopCounterMode(display=False, custom_mapping=_PRODUCTS) as counter:
             run()
     finally:
         _meters.remove(meter)
-        recurrence.SMALL = small
     return int(counter.get_total_flops()) + meter.flops
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
-import numpy as np
 import torch
 from torch import Tensor
+
+from agents import kernels
 
 
 def gru_step(gx: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -26,55 +26,7 @@ def gru_step(gx: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.lerp(new, h, gates[:, n:])
 
 
-SMALL = 32  # up to this width, on the CPU, the calls of a small step cost more than its arithmetic: one compiled loop
-
-
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
-def _small_forward(gx, h0, weight_t, bias, keep, before, gates, new, inner, out):  # type: ignore[no-untyped-def]
-    steps, batch, n = before.shape
-    gh, h = np.empty(3 * n, np.float32), np.empty(n, np.float32)
-    one = np.float32(1)
-    for b in range(batch):
-        h[:] = h0[b]
-        for t in range(steps):
-            gh[:] = bias
-            for i in range(n):
-                h[i] *= keep[t, b, 0]
-                before[t, b, i] = h[i]
-                for j in range(3 * n):
-                    gh[j] += h[i] * weight_t[i, j]
-            for j in range(2 * n):
-                gates[t, b, j] = one / (one + np.exp(-(gx[t, b, j] + gh[j])))
-            for j in range(n):
-                inner[t, b, j] = gh[2 * n + j]
-                new[t, b, j] = np.tanh(gx[t, b, 2 * n + j] + gates[t, b, j] * gh[2 * n + j])
-                h[j] = new[t, b, j] + gates[t, b, n + j] * (h[j] - new[t, b, j])
-                out[t, b, j] = h[j]
-
-
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
-def _small_backward(grad, weight, keep, to_new, to_reset, to_update, gates, grad_x, grad_h, dh0):  # type: ignore[no-untyped-def]
-    steps, batch, n = grad.shape
-    for b in range(batch):
-        dh = dh0[b]
-        for t in range(steps - 1, -1, -1):
-            for j in range(n):
-                dh[j] += grad[t, b, j]
-                d_new = dh[j] * to_new[t, b, j]
-                grad_x[t, b, j] = grad_h[t, b, j] = d_new * to_reset[t, b, j]
-                grad_x[t, b, n + j] = grad_h[t, b, n + j] = dh[j] * to_update[t, b, j]
-                grad_x[t, b, 2 * n + j] = d_new
-                grad_h[t, b, 2 * n + j] = d_new * gates[t, b, j]
-                dh[j] *= gates[t, b, n + j]
-            for j in range(3 * n):
-                for i in range(n):
-                    dh[i] += grad_h[t, b, j] * weight[j, i]
-            for i in range(n):
-                dh[i] *= keep[t, b, 0]
-
-
-def _arrays(*tensors: Tensor) -> list[np.ndarray]:
-    return [tensor.detach().numpy() for tensor in tensors]
+SMALL = 64  # up to this width, on the CPU, the calls of a small step cost more than its arithmetic: one compiled loop
 
 
 class _GRUScan(torch.autograd.Function):
@@ -84,10 +36,9 @@ class _GRUScan(torch.autograd.Function):
         before = gx.new_empty(steps, *h0.shape)  # (T, B, N) state each step began with, after the reset
         gates, new, inner = torch.empty_like(gx[..., : 2 * n]), torch.empty_like(before), torch.empty_like(before)
         out, weight_t, h = torch.empty_like(before), weight.t(), h0
-        ctx.small = n <= SMALL and gx.device.type == "cpu" and gx.dtype == torch.float32
+        ctx.small = n <= SMALL and kernels.usable(gx, h0, weight, bias)
         if ctx.small:
-            kernel_args = (gx.contiguous(), h0.contiguous(), weight_t.contiguous(), bias, keep)
-            _small_forward(*_arrays(*kernel_args, before, gates, new, inner, out))
+            kernels.run(kernels.gru_forward, [gx, h0, weight_t, bias, keep], [before, gates, new, inner, out])
         for t in range(0 if ctx.small else steps):
             h = torch.mul(h, keep[t], out=before[t])
             gh = torch.addmm(bias, h, weight_t)
@@ -111,8 +62,8 @@ class _GRUScan(torch.autograd.Function):
         grad_x, grad_h = (grad_out.new_empty(steps, before.shape[1], 3 * n) for _ in range(2))
         dh = torch.zeros_like(before[0])
         if ctx.small:
-            kernel_args = (grad_out.contiguous(), weight.contiguous(), keep, to_new, to_reset, to_update, gates)
-            _small_backward(*_arrays(*kernel_args, grad_x, grad_h, dh))
+            inputs = [grad_out, weight, keep, to_new, to_reset, to_update, gates]
+            kernels.run(kernels.gru_backward, inputs, [grad_x, grad_h, dh])
         for t in range(-1 if ctx.small else steps - 1, -1, -1):
             dh = dh + grad_out[t]
             d_new = torch.mul(dh, to_new[t], out=grad_x[t, :, 2 * n :])

@@ -20,10 +20,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from agents import kernels
 
 CHUNK = 16  # steps solved at once: the Gram matrix costs T^2 and a chunk costs a few calls; best of 8, 16, 32 on a CPU
 
@@ -120,21 +121,23 @@ class SuperposedMemory(nn.Module):
         self, m: Tensor, key: Tensor, query: Tensor, value: Tensor, write: Tensor, erase: Tensor
     ) -> tuple[Tensor, Tensor]:
         """`step` that changes M in place and does not touch it where the gates are zero; for acting, not training."""
-        if m.device.type != "cpu":
+        if not kernels.usable(m, key, query, value, write, erase):
             read, after = self.step(m, key, query, value, write, erase)
             return read, m.copy_(after)
-        both = _features(torch.stack((key, query), -2) @ self.expansion.omega)
-        m, read = m.contiguous(), torch.empty(value.shape)
-        _step_in_place(*(part.contiguous().numpy() for part in (m, both, value, write, erase, read)))
-        return read, m
+        m, now = m.contiguous(), torch.stack((key, query), -2)[:, :, None]  # (B, H, 1, 2, U)
+        phi = _expand(now, self.expansion.omega)
+        starts = torch.zeros(m.shape[0], 1, dtype=torch.bool)
+        read, _, _ = _run(m, phi, value[:, :, None], write[..., None], erase[..., None], starts)
+        return read[:, :, 0], m
 
     def unroll(
         self, m: Tensor, keys: Tensor, queries: Tensor, values: Tensor, write: Tensor, erase: Tensor, starts: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """All of `step` over T steps, exactly, with a few large products per chunk instead of T small ones.
+        """All of `step` over T steps, exactly.
 
-        Inside a chunk the written differences u_i = b_i v_i - e_i M_{i-1} k_i solve a unit triangular system,
-        (I + diag(e) tril(K K^T, -1)) U = b V - e K M_0^T, with K K^T masked to pairs of the same episode.
+        On the CPU this is one compiled loop, which keeps the matrix in the cache. Elsewhere it is a few large products
+        for each chunk of steps: there the written differences u_i = b_i v_i - e_i M_{i-1} k_i solve a unit triangular
+        system, (I + diag(e) tril(K K^T, -1)) U = b V - e K M_0^T, with K K^T masked to pairs of the same episode.
 
         Args:
             m: (B, H, V, D), the matrix before the first step.
@@ -148,6 +151,10 @@ class SuperposedMemory(nn.Module):
         Returns:
             The reads (B, H, T, V) and the matrix after the last step (B, H, V, D).
         """
+        if kernels.usable(m, keys, queries, values, write, erase):
+            both = torch.stack((keys, queries), -2)
+            scanned: tuple[Tensor, Tensor] = _Scan.apply(m, both, values, write, erase, starts, self.expansion.omega)
+            return scanned
         reads = []
         for t in range(0, keys.shape[2], CHUNK):
             span = slice(t, t + CHUNK)
@@ -177,35 +184,53 @@ class SuperposedMemory(nn.Module):
         return grown.flatten(-2)
 
 
-@numba.njit(cache=True, fastmath=True, error_model="numpy")
-def _step_in_place(m, both, value, write, erase, read):  # type: ignore[no-untyped-def]
-    """M (B, H, V, D), both (B, H, 2, D) the expanded key and query, the rest as in `step`; fills read (B, H, V)."""
-    batch, heads, width, dim = m.shape
-    for b in range(batch):
-        for h in range(heads):
-            w, e = write[b, h], erase[b, h]
-            key, query, matrix = both[b, h, 0], both[b, h, 1], m[b, h]
-            for v in range(width):
-                row = matrix[v]
-                out = np.float32(0)
-                for d in range(dim):
-                    out += row[d] * query[d]
-                read[b, h, v] = out
-                if w != 0 or e != 0:
-                    found = np.float32(0)
-                    for d in range(dim):
-                        found += row[d] * key[d]
-                    delta = w * value[b, h, v] - e * found
-                    for d in range(dim):
-                        row[d] += delta * key[d]
-
-
 def _lift(u: Tensor, omega: Tensor) -> Tensor:
     """(..., H, N, U) and (H, U, D/2) -> (..., H, N, D), differentiable; `_features` alone is not."""
     angle = u @ omega
     if torch.is_grad_enabled() and angle.requires_grad:
         return torch.cat((angle.cos(), angle.sin()), -1) * omega.shape[-1] ** -0.5
     return _features(angle)
+
+
+def _expand(u: Tensor, omega: Tensor) -> Tensor:
+    """(B, H, T, 2, U) -> (H, B, T, 2, D), on the CPU."""
+    angle = u.transpose(0, 1).flatten(1, 3) @ omega  # (H, B T 2, D/2)
+    phi = angle.new_empty(u.shape[1], u.shape[0], *u.shape[2:4], 2 * omega.shape[-1])
+    kernels.run(kernels.features, [angle.flatten(0, 1)], [phi.view(-1, phi.shape[-1])])
+    return phi
+
+
+def _run(
+    m: Tensor, phi: Tensor, values: Tensor, write: Tensor, erase: Tensor, starts: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Change m in place over T steps; see `kernels.memory_forward` for what comes back, (B, H, T, V) each."""
+    read, found, delta = (values.new_empty(values.shape) for _ in range(3))
+    kernels.run(kernels.memory_forward, [phi, values, write, erase, starts], [m, read, found, delta])
+    return read, found, delta
+
+
+class _Scan(torch.autograd.Function):
+    """`SuperposedMemory.unroll` in one compiled loop; `u` (B, H, T, 2, U) holds keys and queries."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, m: Tensor, u: Tensor, values: Tensor, write: Tensor, erase: Tensor, starts: Tensor, omega: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        phi, after = _expand(u, omega), m.clone(memory_format=torch.contiguous_format)
+        read, found, delta = _run(after, phi, values, write, erase, starts)
+        ctx.save_for_backward(phi, values, write, erase, starts, m, found, delta, omega)
+        return read, after
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
+        *saved, omega = ctx.saved_tensors
+        phi, values, write, erase = saved[:4]
+        d_read, d_m = grads[0], grads[1].clone(memory_format=torch.contiguous_format)
+        d_angle = phi.new_empty(*phi.shape[:-1], omega.shape[-1])
+        d_values, d_write, d_erase = (part.new_empty(part.shape) for part in (values, write, erase))
+        kernels.run(kernels.memory_backward, [*saved, d_read], [d_m, d_angle, d_values, d_write, d_erase])
+        d_u = (d_angle.flatten(1, 3) @ omega.mT).view(*phi.shape[:-1], -1).transpose(0, 1)  # (B, H, T, 2, U)
+        return d_m, d_u, d_values, d_write, d_erase, None, None
 
 
 class _Chunk(torch.autograd.Function):

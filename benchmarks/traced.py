@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from agents import kernels
 from agents.ppo import MemoryPPO
 
 
@@ -33,7 +34,7 @@ class TracedActor:
     def __init__(self, model: MemoryPPO, batch: int) -> None:
         self.model, self.empty = model, model.policy.core.initial_state(batch)
         obs = torch.zeros(batch, *model.observation_space.shape)
-        with torch.inference_mode(), warnings.catch_warnings():
+        with torch.inference_mode(), kernels.plain(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tracing warns of shapes that are constant here
             traced = torch.jit.trace(_Step(model).eval(), (obs, *self.empty), check_trace=False)
             self.graph = torch.jit.freeze(traced)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from agents import kernels
 from agents.config import SuperposedConfig
 from agents.cores import SuperposedCore
 from agents.superposition import Expansion, SuperposedMemory
@@ -212,9 +214,10 @@ def test_gates_of_the_core_close_and_open_completely() -> None:
 # -- the two forms ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("erased", [0.0, 0.7, 1.0])
 @pytest.mark.parametrize("steps", [1, 16, 37])
-def test_unroll_is_step_repeated(steps: int, erased: float) -> None:
+def test_unroll_is_step_repeated(steps: int, erased: float, compiled: bool) -> None:
     mem = memory(32)
     inputs = [draw(2, 2, steps, n, seed=i) for i, n in enumerate((U, U, V))]
     write = torch.rand(2, 2, steps, generator=torch.Generator().manual_seed(3))
@@ -222,7 +225,8 @@ def test_unroll_is_step_repeated(steps: int, erased: float) -> None:
     m0 = draw(2, 2, V, 32, seed=5)
     leaves = [part.clone().requires_grad_() for part in (m0, *inputs, write, erased * write)]
     m, keys, queries, values, b, e = leaves
-    reads, last = mem.unroll(m, keys, queries, values, b, e, starts)
+    with nullcontext() if compiled else kernels.plain():
+        reads, last = mem.unroll(m, keys, queries, values, b, e, starts)
     now, found = m, []
     for t in range(steps):
         now = now * ~starts[:, t, None, None, None]
