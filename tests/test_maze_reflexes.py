@@ -1,0 +1,108 @@
+"""Maze reflexes: where each of them must succeed, where it must fail, and how near the optimum it comes."""
+
+import numpy as np
+import pytest
+
+import agents
+from agents.maze_reflexes import GreedyMap, Tremaux, WallFollower
+from envs.maze import Maze
+from envs.maze_view import EMPTY, GOAL, GREY_WALL, PAD
+
+SEED = 100
+
+
+def play(name: str, world: Maze) -> tuple[np.ndarray, np.ndarray]:
+    """Play one life in every environment; SPL and whether the goal was reached, (B, trials) each."""
+    agent, obs = agents.make(name, world), world.reset(SEED)
+    spl, reached = (np.full((world.num_envs, world.trials), np.nan) for _ in range(2))
+    state, starts = None, np.ones(world.num_envs, bool)
+    while np.isnan(spl).any():
+        actions, state = agent.predict(obs, state, starts)
+        out = world.step(actions)
+        obs, starts, trace = out.obs, out.terminated | out.truncated, world.trace()
+        for i in np.flatnonzero(trace["over"] & np.isnan(spl[np.arange(world.num_envs), trace["trial"]])).tolist():
+            reached[i, trace["trial"][i]] = trace["reached"][i]
+            spl[i, trace["trial"][i]] = trace["reached"][i] * trace["optimum"][i] / trace["steps"][i]
+    return spl, reached
+
+
+def test_a_hand_on_the_wall_reaches_every_goal_of_a_perfect_maze_only() -> None:
+    _, perfect = play("wall-follower", Maze(32, 51, trials=2, opened=0.0))
+    _, braided = play("wall-follower", Maze(32, 51, trials=2))
+    assert perfect.mean() == 1.0
+    assert braided.mean() < 0.4
+
+
+@pytest.mark.parametrize("generator", ["kruskal", "depth-first"])
+def test_depth_first_search_reaches_every_goal_and_learns_nothing(generator: str) -> None:
+    spl, reached = play("tremaux", Maze(48, 21, generator=generator))
+    assert reached.all()
+    assert abs(spl[:, 0].mean() - spl[:, 1:].mean()) < 0.15
+    assert 0.1 < spl.mean() < 0.55
+
+
+def test_a_map_pays_in_later_trials() -> None:
+    spl, reached = play("greedy-map", Maze(48, 21))
+    assert reached.all()
+    assert 0.5 < spl[:, 0].mean() < 0.8 < 0.93 < spl[:, 2:].mean() <= 1.0
+
+
+def test_reflexes_are_ordered() -> None:
+    names = ("random", "wall-follower", "tremaux", "greedy-map", "oracle")
+    scores = [float(play(name, Maze(48, 21, trials=3))[0].mean()) for name in names]
+    assert scores == sorted(scores) and scores[-1] == 1.0
+
+
+def test_actions_depend_on_the_environment_only() -> None:
+    for name in ("wall-follower", "tremaux", "greedy-map"):
+        spl, _ = play(name, Maze(7, 11))
+        alone, _ = play(name, Maze(1, 11))
+        np.testing.assert_array_equal(spl[:1], alone)
+
+
+def test_a_map_that_leads_nowhere_is_drawn_anew() -> None:
+    """All cells known and no goal among them, though one is there: as after a change of maze."""
+    world = Maze(1, 11)
+    agent, obs = GreedyMap(world), world.reset(0)
+    known = np.where(world.state()["memory"] & 15 == GOAL, EMPTY, world.state()["memory"]).astype(np.uint8)
+    _, (drawn,) = agent.predict(obs, (known,), np.zeros(1, bool))
+    seen = np.count_nonzero(drawn)
+    assert 0 < seen < 40
+    for _ in range(400):
+        actions, _ = agent.predict(obs, (drawn,))
+        obs = world.step(actions).obs
+        if world.trace()["over"][0]:
+            break
+    assert world.trace()["reached"][0]
+
+
+def test_memory_is_emptied_with_a_new_life() -> None:
+    world = Maze(2, 11)
+    for kind in (WallFollower, Tremaux, GreedyMap):
+        agent, obs = kind(world), world.reset(0)
+        fresh = [part.copy() for part in agent.predict(obs)[1]]
+        dirty = tuple(np.full_like(part, 1) for part in agent.initial_state())
+        _, state = agent.predict(obs, dirty, np.ones(2, bool))
+        for a, b in zip(fresh, state, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_the_map_is_what_was_seen() -> None:
+    world = Maze(8, 11)
+    agent, obs = GreedyMap(world), world.reset(0)
+    actions, state = agent.predict(obs)
+    for _ in range(30):
+        obs = world.step(actions).obs
+        if world.trace()["over"].any():
+            break
+        actions, state = agent.predict(obs, state)
+    truth, known = world.state()["memory"], state[0]
+    assert ((known == truth) | (known == 0)).all() and (known != 0).sum() > 8 * 40
+    inside = known.reshape(8, world.width, -1)[:, PAD:-PAD, PAD:-PAD]
+    assert (known[known != 0] != GREY_WALL).any() and inside.any(axis=(1, 2)).all()
+
+
+def test_worlds_without_a_maze_are_refused() -> None:
+    with pytest.raises(ValueError, match="tremaux does not play Recall"):
+        agents.make("tremaux", "Recall-N8-D0-v0")
+    assert WallFollower.fits(Maze(1, 11))
