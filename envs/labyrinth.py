@@ -19,7 +19,7 @@ STEM, LEFT, RIGHT, END, HOME = range(5)  # where a mouse stands: in one of a jun
 BACK = 2  # the one action that is valid everywhere
 TRACKS, PORTS = ("id", "local", "noisy"), ("free", "bout", "unrewarded")
 
-_DEPTH, _TRACK, _PORT_KIND, _LIFE, _FLIP, _DRIFT = range(6)  # params; probabilities in units of 2^-16
+_DEPTH, _TRACK, _PORT_KIND, _LIFE, _FLIP, _DRIFT, _PORT_NODE = range(7)  # params; probabilities in units of 2^-16
 _TIME, _NODE, _LEVEL, _ENTRY, _PORT, _DRUNK, _WAS_HOME, _RUN, _RUNS, _PERFECT, _REWARDS, _TO_NODE, _TO_PORT = range(13)
 _BYTE = np.uint64(8)
 
@@ -79,6 +79,7 @@ class Labyrinth(KernelWorld):
         life: int = 15_170,
         flip: float = 0.1,
         drift: float = 0.0,
+        port_node: int | None = None,
     ) -> None:
         if not 3 <= depth <= 8 or life < 1:
             raise ValueError(f"a labyrinth needs a depth of 3..8 and life >= 1, got depth={depth}, life={life}.")
@@ -86,13 +87,16 @@ class Labyrinth(KernelWorld):
             raise ValueError(f"track must be of {TRACKS} and port of {PORTS}, got track={track!r}, port={port!r}.")
         if not (0 <= flip <= 1 and 0 <= drift <= 1):
             raise ValueError(f"flip and drift are probabilities, got flip={flip}, drift={drift}.")
+        first_end = (1 << depth - 1) - 1
+        if port_node is not None and not first_end <= port_node <= 2 * first_end:
+            raise ValueError(f"port_node must be an end node, {first_end}..{2 * first_end}, got {port_node}.")
         self.depth, self.track, self.port_kind, self.life = depth, track, port, life
         place = {"id": [f"node{n}" for n in range(1 << depth)], "local": []}
         bits = [f"bit{b}" for b in reversed(range(depth))]
         pose = ("from stem", "from left", "from right", "end", "home", "corridor", "reward")
         self.feature_names = (*place.get(track, bits), *pose)
         chances = (round(p * 2**16) for p in (flip, drift))
-        params = (depth, TRACKS.index(track), PORTS.index(port), life, *chances)
+        params = (depth, TRACKS.index(track), PORTS.index(port), life, *chances, -1 if port_node is None else port_node)
         super().__init__(num_envs, (_reset, _step), params, ints=13, memory=2)
 
     @property
@@ -155,6 +159,10 @@ class Labyrinth(KernelWorld):
             f"arrival {self.time[i]:,} of {self.life:,}, last action {action}, reward {reward:+.0f}, {rewards} rewards"
         )
 
+    def spot(self, i: int) -> tuple[float, float]:
+        """Return where the mouse of environment i is in its picture, in pixels (x, y)."""
+        return labyrinth_view.spot(self.depth, int(self.node[i]))
+
     def recent(self, i: int = 0) -> list[int]:
         """Return the last 16 nodes of environment i, the present one last."""
         new, old = (int(part) for part in self._memory[i])
@@ -204,7 +212,8 @@ def _begin(i: int, params: np.ndarray, ints: np.ndarray, memory: np.ndarray, rng
     ints[_LEVEL, i] = -1
     ints[_ENTRY, i] = HOME
     # One flip a level is a tree automorphism: drawn at random it takes the port to a random end node.
-    ints[_PORT, i] = (1 << (depth - 1)) - 1 + below(rng, i, 1 << (depth - 1))
+    port = (1 << (depth - 1)) - 1 + below(rng, i, 1 << (depth - 1))
+    ints[_PORT, i] = port if params[_PORT_NODE] < 0 else params[_PORT_NODE]
     ints[_DRUNK, i] = -REARM
     ints[_WAS_HOME, i] = 1
     ints[_RUN, i] = -1

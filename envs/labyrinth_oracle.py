@@ -32,18 +32,20 @@ class Patrol:
         Fetching is 0 not at all, 1 on the way home, 2 on the way in.
         """
         world = self.world
-        passed, fetching = state or (np.zeros(world.num_envs, np.int64), np.zeros(world.num_envs, np.int8))
+        passed, fetching = state or (np.zeros(world.num_envs, np.int64), np.zeros(world.num_envs, np.int64))
         if episode_start is not None:
             starts = np.asarray(episode_start, np.bool_)
             passed[starts], fetching[starts] = 0, 0
-        node, port, found = world.node, world.port, world.rewards > 0
-        fetching[(node == port) & (world.since_reward == 0)] = 0
-        passed += node == self._target(passed)
-        passed += found & (passed >= self._ends) & (self._target(passed) == port)  # water is not on the patrol
+        node, port, at_home = world.node, world.port, world.node == world.home
+        arrived = node == self._target(passed)
+        passed += arrived
+        toured = (world.rewards > 0) & (passed >= self._ends)
+        passed += toured & (self._target(passed) == port)  # water is not on the patrol
+        fetching[(node == port) & (world.since_reward == 0) | at_home & (fetching == 1)] = 0
         home = tree(world.depth).level[node] + 1  # moves to it
         due = world.since_reward + home + world.depth + 2 > REARM  # one more move away would be too late
-        fetching[found & (passed >= self._ends) & due & (fetching == 0)] = 1
-        fetching[(node == world.home) & (fetching == 1)] = 2
+        due |= arrived & (passed == self._ends)  # the first tour ends at home
+        fetching = np.where(toured & due & (fetching == 0), np.where(at_home, 2, 1), fetching)
         target = np.where(fetching == 0, self._target(passed), np.where(fetching == 1, world.home, port))
         return action_to(world.entry, way_to(world.depth, node, target)), (passed, fetching)
 

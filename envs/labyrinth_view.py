@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 _PAPER, _INK, _FAINT = (250, 247, 240), (45, 42, 38), (150, 145, 135)
 _WALL, _FLOOR = (86, 78, 70), (236, 231, 220)
 _WATER, _MOUSE, _PATH = (31, 110, 140), (205, 92, 40), (240, 160, 75)
+
+_LEFT, _TOP, _BOTTOM = 12, 60, 24  # margins
 
 
 @cache
@@ -31,22 +33,33 @@ def layout(depth: int) -> np.ndarray:
     return cells
 
 
+def _unit(depth: int) -> int:
+    """Return the pixels of a cell; there is one column of cells more than in the maze, at the left, for home."""
+    return 480 // (int(layout(depth)[:-1, 0].max()) + 2)
+
+
+def spot(depth: int, node: int) -> tuple[float, float]:
+    """Return where a node lies in the picture, in pixels (x, y)."""
+    (x, y), unit = layout(depth)[node].tolist(), _unit(depth)
+    return _LEFT + unit * (x + 1.5), _TOP + unit * (y + 0.5)
+
+
 def draw(depth: int, path: list[int], port: int, title: str, line: str) -> np.ndarray:
     """Draw the corridors, the port and the path (nodes, the present one last) as (H, W, 3) uint8."""
-    cells = layout(depth)
-    width, height = cells[:-1].max(0) + 1
-    unit = 480 // (width + 1)  # one column of cells at the left for home
-    size = (int(unit * (width + 1)) + 24, int(unit * height) + 84)
+    unit, home = _unit(depth), len(layout(depth)) - 1
+    columns, rows = layout(depth)[:-1].max(0).tolist()
+    width, height = unit * (columns + 2), unit * (rows + 1)
+    at = partial(spot, depth)
+    size = (width + 2 * _LEFT, height + _TOP + _BOTTOM)
     image = Image.new("RGB", size, _PAPER)
     pen = ImageDraw.Draw(image)
-    at = lambda n: (12 + unit * (int(cells[n, 0]) + 1.5), 60 + unit * (int(cells[n, 1]) + 0.5))  # noqa: E731
-    pen.text((12, 8), title, _INK, ImageFont.load_default(15))
-    pen.text((12, 32), line, _FAINT, ImageFont.load_default(13))
-    pen.rectangle((12 + unit, 60, size[0] - 12, size[1] - 24), _WALL)
-    for node in range(len(cells) - 1):
-        stem = (node - 1) // 2  # -1, which is home, for node 0
+    pen.text((_LEFT, 8), title, _INK, ImageFont.load_default(15))
+    pen.text((_LEFT, 32), line, _FAINT, ImageFont.load_default(13))
+    pen.rectangle((_LEFT + unit, _TOP, _LEFT + width, _TOP + height), _WALL)
+    for node in range(home):
+        stem = (node - 1) // 2 if node else home
         _line(pen, [at(stem), at(node)], 0.62 * unit, _FLOOR)
-    x, y = at(len(cells) - 1)
+    x, y = at(home)
     pen.text((x, y - 0.6 * unit), "home", _FAINT, ImageFont.load_default(11), anchor="ms")
     x, y = at(port)
     pen.ellipse((x - 0.3 * unit, y - 0.3 * unit, x + 0.3 * unit, y + 0.3 * unit), _WATER)

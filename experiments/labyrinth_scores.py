@@ -212,11 +212,10 @@ def long_paths(life: Life, *targets: int) -> float:
 
 
 def first_home_run(life: Life) -> float:
-    """Return 1 if the home run of the first bout that reached an end node starts at an end node, 0 if not, or NaN."""
-    returns = np.flatnonzero(life.path == life.home)[1:]
-    visits = np.flatnonzero(life.ends)
-    deep = home_runs(life)[returns > visits[0]] if len(visits) else _NONE
-    return float(deep[0] == life.depth) if len(deep) else NAN
+    """Return whether the home run of the first bout that went beyond node 0 starts at an end node, or NaN."""
+    homes = np.flatnonzero(life.path == life.home)
+    runs = home_runs(life)[np.diff(homes) > 2]
+    return float(runs[0] == life.depth) if len(runs) else NAN
 
 
 def controls(life: Life) -> tuple[int, ...]:
@@ -249,7 +248,7 @@ MEASURES: dict[str, Measure] = {
     "first_perfect": Measure("rewards before the first perfect run", first_perfect, True),
     "R45": Measure("rewards before 4 of 5 runs are perfect", rewards_to_steady, True),
     "S45": Measure("steps before 4 of 5 runs are perfect", steps_to_steady, True),
-    "late_perfect": Measure("share of perfect runs in the last quarter of them", late_perfect),
+    "late": Measure("share of perfect runs in the last quarter of them", late_perfect),
     "long_port": Measure("long direct paths to the port", lambda x: long_paths(x, x.port)),
     "long_control": Measure("long direct paths to control nodes", lambda x: long_paths(x, *controls(x)), True),
     "home_direct": Measure("first home run starts at an end", first_home_run),
