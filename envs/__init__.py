@@ -13,12 +13,15 @@ from typing import Any, NamedTuple
 
 import gymnasium
 
+from envs.atlas import Atlas
+from envs.detour import CHANGES, Detour
 from envs.feedback import Feedback
 from envs.keydoor import KeyDoor
 from envs.labyrinth import Labyrinth
 from envs.maze import Maze
 from envs.recall import Recall
 from envs.tmaze import EndlessTMaze, TMaze
+from envs.treasure import MEMORY_MAZE, Treasure
 from envs.world import Obs, Transition, World
 
 __all__ = ["FAMILIES", "Family", "Obs", "Transition", "World", "family_of", "ids", "make", "settings"]
@@ -85,6 +88,10 @@ FAMILIES: tuple[Family, ...] = (
     Family("Labyrinth-Depth{depth}-v0", Labyrinth, {"depth": (4, 5, 6, 7, 8)}, {}, 0.99, 5_000_000),
     Family("BraidedMaze-{size}-v0", Maze, {"size": (11, 21, 51, 101)}, {}, 0.99, 5_000_000),
     Family("PerfectMaze-{size}-v0", Maze, {"size": (11, 21, 51, 101)}, {"opened": 0.0}, 0.99, 5_000_000),
+    Family("Atlas-K{mazes}-v0", Atlas, {"mazes": (4, 10, 20, 50, 100, 500)}, {}, 0.99, 5_000_000),
+    *(Family(f"Detour-{change.capitalize()}-{{size}}-v0", Detour, {"size": (11, 21)}, {"change": change},
+             0.99, 5_000_000) for change in CHANGES),
+    Family("Treasure-{size}-v0", Treasure, {"size": tuple(MEMORY_MAZE)}, {}, 0.99, 5_000_000),
 )  # fmt: skip
 
 _MINIGRID = ("MiniGrid-", "BabyAI-")
