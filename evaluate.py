@@ -1,6 +1,7 @@
-"""Evaluate trained agents: `python evaluate.py runs/RecallMix-N32-D16-v0 --env Recall-N32-D16-v0 --table md`.
+"""Evaluate agents: `python evaluate.py runs/RecallMix-N32-D16-v0 --env Recall-N32-D16-v0 --table md`.
 
-A RUN is a run folder or any folder above it; the seeds of an agent become one row, with a 95 % interval.
+A RUN is a run folder or any folder above it; the seeds of an agent become one row, with a 95 % interval. Agents that
+need no training go by their names: `python evaluate.py --agent never-reverse --suite routes`.
 """
 
 from __future__ import annotations
@@ -13,91 +14,117 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from experiments import cli, compare, tables
+import agents
+from envs.suites import SUITES
+from experiments import bounds, cli, compare, tables
 from experiments import config as configs
+from experiments.trajectories import Writer
+from experiments.video import Film
+
+Player = Path | str
+"""A run folder, or the name of an agent that needs no training."""
 
 
 @dataclass(frozen=True)
 class Args:
-    """Evaluate trained agents, frozen, on the environment of their training or on others."""
+    """Evaluate agents, frozen, on the environment of their training or on others, between floor and ceiling."""
 
     runs: Positional[tuple[Path, ...]] = ()
     """Run folders, or folders above them."""
     agent: Annotated[tuple[str, ...], arg(aliases=["--algo"])] = ()
-    """Only the runs of these agents; `random` adds a row of random actions, the floor."""
+    """Of the runs, only those of these agents; agents without training play by their names."""
     env: Annotated[tuple[str, ...], arg(aliases=["--env-id"])] = ()
     """Environments to play. Default: the one of the training."""
     suite: str = ""
     """All environments of a suite, see --list suites."""
-    episodes: int | None = None
-    """Episodes of each run on each environment. Default: the suite's number, or 128."""
+    episodes: Annotated[int | None, arg(aliases=["--lives"])] = None
+    """Episodes of each agent on each environment. Default: the suite's number, or 128."""
+    env_kwargs: tuple[str, ...] = ()
+    """Arguments of the environments, as NAME=VALUE."""
     checkpoint: str = "last"
     """best, last, or the steps of a numbered checkpoint."""
     deterministic: bool = True
     """Take the most likely action; --stochastic draws one instead."""
     seed: int = 0
     """Seed of the worlds."""
+    bounds: bool = True
+    """Show random actions and, where it is known, the optimum beside the agents."""
     table: Literal["md", "csv", "tex", "json"] = "md"
     """How to print the rows."""
+    trajectories: Path | None = None
+    """Write what happened in every life, a JSON object a line; see docs/runs.md."""
     video: Path | None = None
-    """Write the first episode of the first run as a GIF."""
+    """Write the beginning of the first episode of all agents on the first environment, side by side, as a GIF."""
 
 
-def games(args: Args, hp: dict[str, Any]) -> list[tuple[Path, str, dict[str, Any]]]:
-    """List what to play: run folder, environment, changed hyperparameters (each value a row)."""
+def players(args: Args) -> list[Player]:
+    """List who plays. ValueError if nobody does, with what to do."""
+    named = [name for name in args.agent if not agents.get(name).trained]
+    wanted = [name for name in args.agent if agents.get(name).trained]
+    if wanted and not args.runs:
+        raise ValueError(
+            f"{wanted[0]} has to be trained: python train.py --agent {wanted[0]} --env ID; then name its run folder."
+        )
     if not args.runs:
-        return []
-    wanted = [name for name in args.agent if name != "random"]
-    folders = [f for f in compare.find_runs(list(args.runs)) if not wanted or configs.of(f).agent in wanted]
-    if not folders:
-        raise ValueError(f"none of these runs is of {', '.join(wanted)}.")
+        return [*named]
+    folders = compare.find_runs(list(args.runs))
+    if args.agent:
+        folders = [folder for folder in folders if configs.of(folder).agent in wanted] if wanted else folders
+        if not folders:
+            raise ValueError(f"none of these runs is of {', '.join(wanted)}.")
+    return [*folders, *named]
+
+
+def games(args: Args, hp: dict[str, Any]) -> list[tuple[Player, str, dict[str, Any]]]:
+    """List what to play: who, in which environment, with which changed hyperparameters (each value a row)."""
     ids = cli.env_ids(args.env, args.suite)
     changes = [dict(zip(hp, values, strict=True)) for values in product(*hp.values())]
-    fields = {folder: configs.names(configs.kind(configs.of(folder).agent)) for folder in folders}
+    played: list[tuple[Player, str, dict[str, Any]]] = []
+    everyone = players(args)
+    kinds = [configs.kind(configs.of(who).agent if isinstance(who, Path) else who) for who in everyone]
     for key in hp:
-        configs.known(key, sorted({name for names in fields.values() for name in names}), "hyperparameter")
-    return [
-        (folder, env_id, change)
-        for folder in folders
-        for env_id in ids or (configs.of(folder).env,)
-        for change in (changes if set(hp) <= set(fields[folder]) else [{}])  # without it: one plain row
-    ]
-
-
-def write_gif(path: Path, frames: list[Any], fps: int = 8) -> None:
-    """Write frames (H, W, 3) uint8 as an endless GIF."""
-    from PIL import Image
-
-    pictures = [Image.fromarray(frame) for frame in frames]
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=1000 // fps, loop=0)
+        configs.known(key, sorted({name for kind in kinds for name in configs.names(kind)}), "hyperparameter")
+    trained_on = dict.fromkeys(configs.of(who).env for who in everyone if isinstance(who, Path))
+    for who, kind in zip(everyone, kinds, strict=True):
+        mine = changes if set(hp) <= set(configs.names(kind)) else [{}]  # without it: one plain row
+        own = (configs.of(who).env,) if isinstance(who, Path) else tuple(trained_on)
+        played += product([who], ids or own, mine)
+    if not played:
+        raise ValueError("nothing to evaluate: name run folders, or agents without training: --agent random --env ID.")
+    return played
 
 
 def main(argv: list[str]) -> int:
     """Run the command line and return the exit code."""
     args, hp = cli.parse(Args, argv)
-    played = games(args, hp)
-    floor = cli.env_ids(args.env, args.suite) if "random" in args.agent else ()
-    if not played and not floor:
-        raise ValueError("nothing to evaluate: name run folders, or give --agent random --env ID.")
     settings = compare.Settings(
         episodes=args.episodes or cli.episodes(args.suite),
         checkpoint=args.checkpoint,
         deterministic=args.deterministic,
         seed=args.seed,
+        env_kwargs=cli.pairs(args.env_kwargs),
     )
-    entries: list[compare.Entry] = []
-    for folder, env_id, change in played:
-        print(f"{folder} on {env_id} {change or ''}".rstrip(), file=sys.stderr)
-        frames: list[Any] | None = [] if args.video and not entries else None
-        entries.append(compare.play(folder, env_id, settings, change, frames))
-        if args.video and frames:
-            write_gif(args.video, frames)
-            print(f"wrote {args.video}, {len(frames)} frames", file=sys.stderr)
-    if "random" in args.agent:
-        floor = tuple(dict.fromkeys((*floor, *(env_id for _, env_id, _ in played))))
-    rows = compare.rows(entries) + [compare.chance(env_id, settings) for env_id in floor]
+    played = games(args, hp)
+    writer = Writer(args.trajectories) if args.trajectories else None
+    entries, films = list[compare.Entry](), list[Film]()
+    for who, env_id, change in played:
+        print(f"{who} on {env_id} {change or ''}".rstrip(), file=sys.stderr)
+        watches = [Film()] if args.video and env_id == played[0][1] else []
+        entries.append(compare.play(who, env_id, settings, change, watches=watches, writer=writer))
+        films += [film.of(entries[-1].row["agent"]) for film in watches]
+    if writer:
+        writer.close()
+    if args.video:
+        print(f"wrote {args.video}, {Film.write(args.video, films)} frames", file=sys.stderr)
+    if args.bounds:
+        shown = tuple(who for who in args.agent if not agents.get(who).trained)
+        for env_id in dict.fromkeys(env_id for _, env_id, _ in played):
+            entries += bounds.bounds(env_id, settings, but=shown)
+    rows = compare.rows(entries)
     print(tables.FORMATS[args.table](rows))
-    return 0
+    if args.suite and args.table == "md":
+        print(tables.references(SUITES[args.suite].references))
+    return int(writer is not None and writer.failed)
 
 
 if __name__ == "__main__":

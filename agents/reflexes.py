@@ -59,14 +59,12 @@ class Reflex:
                 part[np.asarray(episode_start, np.bool_)] = 0
         return self.act(observation, memory), memory
 
-    def stats(self) -> dict[str, int]:
-        """What it costs: nothing is trained; the bytes of one environment's memory."""
+    def stats(self) -> dict[str, float]:
+        """What it costs: nothing is trained, and no floating point operations to speak of; its memory, in bytes."""
         held = sum(part.nbytes for part in self.initial_state())
-        return {"trained_parameters": 0, "fixed_parameters": 0, "state_bytes": held // self.num_envs}
-
-    def flops(self) -> dict[str, float]:
-        """Floating point operations of a step: none to speak of."""
-        return {"act": 0.0, "train": 0.0}
+        free = ("trained_parameters", "fixed_parameters", "optimizer_bytes", "buffer_bytes")
+        nothing = dict.fromkeys((*free, "flops_per_step", "flops_per_training_step"), 0.0)
+        return nothing | {"state_bytes": held // self.num_envs}
 
     def uniform(self) -> np.ndarray:
         """Draw a number of [0, 1) for each environment, (B,); the i-th stream depends on (seed, i) only."""

@@ -84,6 +84,10 @@ class Feedback(World):
         """Return what the last step did."""
         return self.world.trace()
 
+    def spot(self, i: int) -> tuple[float, float] | None:
+        """Return where in the picture the agent is."""
+        return self.world.spot(i)
+
     @property
     def unwrapped(self) -> World:
         """The world inside."""

@@ -120,6 +120,10 @@ class GymWorld(World):
             raise RuntimeError(f"{self.envs[i]} draws no picture: its render_mode is {self.envs[i].render_mode!r}.")
         return frame
 
+    def spot(self, i: int) -> tuple[float, float] | None:
+        """Return where in the picture the agent is, as far as MiniGrid's environments say."""
+        return minigrid_spot(self.envs[i].unwrapped)
+
     def ansi(self, i: int = 0) -> str:
         """Describe environment i."""
         return f"{self.envs[i].unwrapped}  step {len(self._log[i])}"
@@ -140,6 +144,14 @@ class GymWorld(World):
 
     def _action(self, action: np.ndarray) -> Any:
         return int(action) + self._offset if isinstance(self.action_space, spaces.Discrete) else action
+
+
+def minigrid_spot(env: Any) -> tuple[float, float] | None:
+    """Return the pixel (x, y) of the agent in the picture of a MiniGridEnv; None for any other environment."""
+    if not (hasattr(env, "agent_pos") and hasattr(env, "tile_size")):
+        return None
+    x, y = env.agent_pos
+    return (x + 0.5) * env.tile_size, (y + 0.5) * env.tile_size
 
 
 def _draws(env_id: str) -> bool:

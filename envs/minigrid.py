@@ -26,7 +26,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from envs.gym_world import GymWorld
+from envs.gym_world import GymWorld, minigrid_spot
 from envs.kernels import seed_streams
 from envs.world import Obs, Transition, World, fresh_seed
 
@@ -196,6 +196,10 @@ class EnvpoolWorld(World):
         """Draw environment i with MiniGrid's own renderer."""
         picture: Any = self._twin(i).render()
         return np.asarray(picture)
+
+    def spot(self, i: int) -> tuple[float, float] | None:
+        """Return where in the picture the agent is."""
+        return minigrid_spot(self._twin(i))
 
     def ansi(self, i: int = 0) -> str:
         """Describe environment i: the mission and MiniGrid's map, two letters a cell."""

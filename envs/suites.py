@@ -1,8 +1,10 @@
-"""Suites: which environments, how many episodes, and the published scores to stand beside. Immutable data."""
+"""Suites: which environments, how many episodes, which scores, and what was published. Immutable data."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+from envs import family_of
 
 
 class Reference(NamedTuple):
@@ -10,9 +12,10 @@ class Reference(NamedTuple):
 
     env_id: str
     agent: str
-    success: float
+    value: float
     source: str
     note: str
+    metric: str = "success"
 
 
 class Suite(NamedTuple):
@@ -24,7 +27,11 @@ class Suite(NamedTuple):
     tags: tuple[str, ...]
     episodes: int
     """Per environment, to evaluate with."""
+    metrics: tuple[str, ...] = ()
+    """Names in experiments.scores.SCORES, beside success and return."""
     references: tuple[Reference, ...] = ()
+    train_on: tuple[str, ...] = ()
+    """What `train.py --suite` trains on; empty for the environments themselves."""
 
 
 _RECALL = Suite(
@@ -33,6 +40,7 @@ _RECALL = Suite(
     tuple(f"Recall-N{n}-D16-v0" for n in (8, 16, 32, 64, 128)),
     ("capacity", "content"),
     256,
+    train_on=("RecallMix-N64-D16-v0",),
 )
 _HORIZON = Suite(
     "horizon",
@@ -40,7 +48,7 @@ _HORIZON = Suite(
     tuple(f"NoisyTMaze-M8-L{length}-v0" for length in (100, 1_000, 10_000, 100_000, 1_000_000)),
     ("retention", "noise"),
     16,
-    (
+    references=(
         Reference("NoisyTMaze-M8-L1000-v0", "online RL, transformer", 1.0, "Ni et al. 2023, arXiv 2307.03864",
                   "one bit, no noise, longest corridor solved 1,500 steps"),
         Reference("NoisyTMaze-M8-L10000-v0", "AMAGO", 1.0, "Grigsby et al. 2024, arXiv 2310.09971",
@@ -48,6 +56,7 @@ _HORIZON = Suite(
         Reference("NoisyTMaze-M8-L1000000-v0", "ELMUR", 1.0, "Cherepanov et al. 2025, arXiv 2510.07151",
                   "one bit, no noise, imitation of an expert, longest corridor solved 1,000,000 steps"),
     ),
+    train_on=("NoisyTMaze-M8-Max50-v0",),
 )  # fmt: skip
 _REWRITE = Suite(
     "rewrite",
@@ -55,19 +64,79 @@ _REWRITE = Suite(
     tuple(f"EndlessTMaze-{kind}-L{n}-C10-v0" for kind in ("Fixed", "Uniform") for n in (10, 50, 100)),
     ("rewriting",),
     128,
-    (
+    references=(
         Reference("EndlessTMaze-Uniform-L10-C10-v0", "ALER", 0.82,
                   "Shchendrigin et al. 2026, arXiv 2601.15086",
                   "the least of its 16 configurations of length and number of corridors"),
     ),
+    train_on=("EndlessTMaze-Uniform-L50-C10-v0",),
 )  # fmt: skip
+_MICE = "Rosenberg et al. 2021, eLife 10:e66175"
+_LABYRINTH = Suite(
+    "labyrinth",
+    "The maze of the mice, one unbroken life: search, a route learned at once, the way home.",
+    ("Labyrinth-v0", "Labyrinth-Local-v0", "Labyrinth-Noisy-v0", "Labyrinth-Bout-v0"),
+    ("exploration", "navigation", "lifetime"),
+    100,
+    ("labyrinth",),
+    (
+        Reference("Labyrinth-v0", "19 mice", 0.393, _MICE, "read off their sequences; range 0.32-0.50", "E"),
+        Reference("Labyrinth-v0", "10 rewarded mice", 27, _MICE, "median; range 5-42", "R45"),
+        Reference("Labyrinth-v0", "10 rewarded mice", 0.73, _MICE, "mean; median 0.81", "late"),
+        Reference("Labyrinth-v0", "10 rewarded mice", 224, _MICE, "median", "first_arrival"),
+        Reference("Labyrinth-v0", "19 mice", 0.74, _MICE, "14 of 19", "home_direct"),
+    ),
+)  # fmt: skip
+_FROZEN = "trained on 8,000,000 calls, then frozen; after a change of the layout"
+_KEYDOOR = Suite(
+    "keydoor",
+    "Learn where key and door are inside a life, and forget it when they move.",
+    ("DarkKeyDoor-8-v0", *(f"DarkKeyDoor-{size}-Relayout500-v0" for size in (8, 16, 32))),
+    ("exploration", "rewriting", "lifetime"),
+    64,
+    ("doors",),
+    (
+        Reference("DarkKeyDoor-8-Relayout500-v0", "RSM-O", 9.4, "RSM, 2026 [S]", _FROZEN, "doors_later"),
+        Reference("DarkKeyDoor-8-Relayout500-v0", "GRU", 1.6, "RSM, 2026 [S]", _FROZEN, "doors_later"),
+        Reference("DarkKeyDoor-8-v0", "RSM-O", 29.8, "RSM, 2026 [S]", "first layout", "doors_1"),
+        Reference("DarkKeyDoor-8-v0", "GRU", 30.3, "RSM, 2026 [S]", "first layout", "doors_1"),
+        Reference("DarkKeyDoor-8-v0", "transformer", 28.2, "RSM, 2026 [S]", "first layout", "doors_1"),
+    ),
+)  # fmt: skip
+_ROUTES = Suite(
+    "routes",
+    "Shortest ways to a goal met before, in mazes whose walls are islands.",
+    tuple(f"BraidedMaze-{size}-v0" for size in (11, 21, 51, 101)),
+    ("exploration", "navigation", "vision", "lifetime"),
+    64,
+    ("spl",),
+)
 _MINIGRID_MEMORY = Suite(
     "minigrid-memory",
     "MiniGrid's memory task: match at the end of a hallway what was seen at its beginning.",
     tuple(f"MiniGrid-Memory{size}-v0" for size in ("S7", "S9", "S11", "S13", "S17Random")),
     ("retention", "exploration", "vision"),
     256,
+    references=(
+        Reference(
+            "MiniGrid-MemoryS13-v0", "Gated DeltaNet", 0.94, "secondary source [S]", "10,000,000 steps, the best"
+        ),
+        Reference("MiniGrid-MemoryS13-v0", "LSTM", 0.50, "secondary source [S]", "10,000,000 steps"),
+        Reference("MiniGrid-MemoryS13-v0", "GRU", 0.46, "secondary source [S]", "10,000,000 steps"),
+    ),
 )
+_BARREN = ("MiniGrid-MultiRoom-N4-S5-v0", "MiniGrid-LockedRoom-v0", "MiniGrid-ObstructedMaze-2Dlh-v1")
+_MINIGRID_EXPLORE = Suite(
+    "minigrid-explore",
+    "MiniGrid where reward is rare: rooms behind doors, keys, boxes.",
+    ("MiniGrid-DoorKey-8x8-v0", "MiniGrid-KeyCorridorS3R3-v0", *_BARREN),
+    ("exploration", "vision"),
+    128,
+    references=tuple(
+        Reference(env_id, "SB3 PPO", 0.0, "secondary source [S]", "10,000,000 steps") for env_id in _BARREN
+    ),
+)
+_FULL = (_RECALL, _HORIZON, _REWRITE, _LABYRINTH, _KEYDOOR, _ROUTES, _MINIGRID_MEMORY, _MINIGRID_EXPLORE)
 _SMOKE = Suite(
     "smoke",
     "One small environment of each family: does everything run?",
@@ -76,19 +145,38 @@ _SMOKE = Suite(
         "TMaze-L10-v0",
         "NoisyTMaze-M4-Max10-v0",
         "EndlessTMaze-Uniform-L10-C10-v0",
+        "Labyrinth-Depth4-v0",
+        "DarkKeyDoor-8-Relayout500-v0",
+        "BraidedMaze-11-v0",
         "MiniGrid-MemoryS7-v0",
     ),
     ("smoke",),
     16,
+    tuple(dict.fromkeys(metric for suite in _FULL for metric in suite.metrics)),
 )
-_FULL = (_RECALL, _HORIZON, _REWRITE, _MINIGRID_MEMORY)
 _ALL = Suite(
     "all",
     "Every suite but smoke.",
     tuple(env_id for suite in _FULL for env_id in suite.env_ids),
     tuple(sorted({tag for suite in _FULL for tag in suite.tags})),
     64,
+    _SMOKE.metrics,
     tuple(reference for suite in _FULL for reference in suite.references),
+    tuple(env_id for suite in _FULL for env_id in suite.train_on or suite.env_ids),
 )
 
 SUITES: dict[str, Suite] = {suite.name: suite for suite in (*_FULL, _SMOKE, _ALL)}
+
+
+def metrics(env_id: str) -> tuple[str, ...]:
+    """Return the scores to compute in an environment: those of the suites that have its kind of world."""
+    kind = _kind(env_id)
+    return tuple(dict.fromkeys(m for suite in _FULL if kind in map(_kind, suite.env_ids) for m in suite.metrics))
+
+
+def _kind(env_id: str) -> object:
+    """The world of an id of this package; of any other id, the id."""
+    try:
+        return family_of(env_id)[0].world
+    except ValueError:
+        return env_id

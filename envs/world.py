@@ -122,6 +122,10 @@ class World(ABC):
         """
         return {}
 
+    def spot(self, i: int) -> tuple[float, float] | None:
+        """Return where in the picture of `render(i)` the agent is, in pixels (x, y); None where nothing says so."""
+        return None
+
     @property
     def unwrapped(self) -> World:
         """The world itself, without what only adds to its observation."""

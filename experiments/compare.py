@@ -120,9 +120,7 @@ def play(
         actor = act(algorithm, world.num_envs) if act else algorithm
         head = {"agent": seat["agent"], "env": env_id, "run": seat["run"], "seed": settings.seed}
         lives = Lives(metrics(env_id), writer, **head)
-        episodes = evaluate(
-            actor, world, settings.episodes, settings.seed, settings.deterministic, (lives, *watches)
-        )
+        episodes = evaluate(actor, world, settings.episodes, settings.seed, settings.deterministic, (lives, *watches))
     finally:
         world.close()
     costs = {name: getattr(cost, name) for name in ("trained_parameters", "state_bytes", "flops_per_step")}
@@ -175,7 +173,9 @@ def _together(group: list[Entry]) -> Row:
         known = [entry.row[name] for entry in group if entry.row[name] is not None]
         row[name] = float(np.mean(known)) if known else None
     row["episodes"] = sum(len(entry.episodes.returns) for entry in group)
-    played = [{"success": e.episodes.success, "return": e.episodes.returns, "length": e.episodes.lengths} for e in group]
+    played = [
+        {"success": e.episodes.success, "return": e.episodes.returns, "length": e.episodes.lengths} for e in group
+    ]
     for entry, columns in zip(group, played, strict=True):
         columns.update(entry.episodes.scores)
     for name in dict.fromkeys(name for columns in played for name in columns):

@@ -6,11 +6,12 @@ more often than long ones, and failing quickly would look like the rule.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from envs.world import Obs, World
+from envs.world import Obs, Transition, World
 
 
 class Policy(Protocol):
@@ -30,6 +31,8 @@ class Episodes(NamedTuple):
     lengths: np.ndarray
     success: np.ndarray
     """NaN where the environment has no notion of it."""
+    scores: Mapping[str, np.ndarray] = {}
+    """Scores of the suite, by name; NaN where an episode has none."""
 
     @property
     def mean_return(self) -> float:
@@ -48,18 +51,30 @@ class Episodes(NamedTuple):
         return float(known.mean()) if known.size else float("nan")
 
 
-class Random:
-    """The floor: uniformly random actions."""
+class Life(NamedTuple):
+    """An episode that has ended."""
 
-    def __init__(self, world: World, seed: int) -> None:
-        self._space, self._num_envs = world.action_space, world.num_envs
-        self._space.seed(seed)
+    env: int
+    """Number of the environment in its batch."""
+    number: int
+    """Number of the episode in that environment, from 0."""
+    episode_return: float
+    length: int
+    success: float
+    """NaN where it means nothing."""
 
-    def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[np.ndarray, Any]:
-        """Draw one action for every environment."""
-        return np.array([self._space.sample() for _ in range(self._num_envs)]), None
+
+class Watch:
+    """Base of what looks on while agents play."""
+
+    def begin(self, world: World) -> None:
+        """The environments have just been reset."""
+
+    def step(self, actions: np.ndarray, out: Transition) -> None:
+        """A step has just been taken."""
+
+    def end(self, life: Life) -> None:
+        """With that step an episode that counts has ended."""
 
 
 def batch_size(episodes: int, most: int = 64) -> int:
@@ -73,29 +88,34 @@ def evaluate(
     episodes: int,
     seed: int,
     deterministic: bool = True,
-    frames: list[Any] | None = None,
+    watches: Sequence[Watch] = (),
 ) -> Episodes:
     """Play at least `episodes` episodes, the same number in every environment of `world`.
 
-    `frames` collects pictures of the first environment's first episode.
+    Their results are in the order of the episodes' ends, environment by environment within a step.
     """
     rounds = -(-episodes // world.num_envs)
     played = np.zeros(world.num_envs, np.int64)
     returns, lengths = np.zeros(world.num_envs), np.zeros(world.num_envs, np.int64)
-    table = np.full((3, rounds, world.num_envs), np.nan)
+    lives: list[Life] = []
     obs: Obs = world.reset(seed)
     state: Any = None
     starts = np.ones(world.num_envs, np.bool_)
+    for watch in watches:
+        watch.begin(world)
     while (played < rounds).any():
-        if frames is not None and played[0] == 0:
-            frames.append(world.render(0).copy())
         actions, state = policy.predict(obs, state, starts, deterministic)
         out = world.step(actions)
         obs, starts = out.obs, out.terminated | out.truncated
         returns += out.reward
         lengths += 1
-        counted = np.flatnonzero(starts & (played < rounds))
-        table[:, played[counted], counted] = returns[counted], lengths[counted], out.success[counted]
-        played[counted] += 1
+        for watch in watches:
+            watch.step(actions, out)
+        for i in np.flatnonzero(starts & (played < rounds)).tolist():
+            lives.append(Life(i, int(played[i]), float(returns[i]), int(lengths[i]), float(out.success[i])))
+            for watch in watches:
+                watch.end(lives[-1])
+            played[i] += 1
         returns[starts], lengths[starts] = 0.0, 0
-    return Episodes(*table.reshape(3, -1))
+    _, _, total, steps, success = (np.array(column) for column in zip(*lives, strict=True))
+    return Episodes(total, steps, success)

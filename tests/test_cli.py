@@ -48,14 +48,15 @@ def test_several_runs_then_evaluate(tmp_path: Path) -> None:
         "--episodes", 8, "--hp.dim", 16, 64, "--table", "json", "--stochastic", "--video", "play.gif",
         cwd=tmp_path,
     )  # fmt: skip
-    narrow, wide, random = json.loads(done.stdout)
-    assert [row["agent"] for row in (narrow, wide, random)] == [
+    narrow, wide, *others = json.loads(done.stdout)
+    assert [row["agent"] for row in (narrow, wide, *others)] == [
         "superposed dim=16",
         "superposed dim=64",
         "random",
+        "oracle",
     ]
     assert narrow["seeds"] == [0, 1] and narrow["state_bytes"] < wide["state_bytes"]
-    assert set(narrow["success"]) == {"mean", "iqm", "low", "high"}
+    assert set(narrow["success"]) == {"mean", "iqm", "low", "high", "median", "worst", "episodes"}
     assert (tmp_path / "play.gif").read_bytes().startswith(b"GIF")
 
 
