@@ -25,6 +25,9 @@ class PPOConfig:
     """Discount: the motor horizon, not the memory horizon."""
     gae_lambda: float = 0.7
     """Lambda of generalised advantage estimation (Schulman et al. 2016)."""
+    advantage_floor: float = 0.1
+    """Added to the standard deviation by which advantages are divided: while rewards are rare it is tiny, and
+    dividing by it alone would turn the noise of the value function into a policy that has stopped exploring."""
     clip_coef: float = 0.2
     """PPO's clip range."""
     ent_coef: float = 0.03
@@ -36,9 +39,9 @@ class PPOConfig:
     kl_skip: float = 0.03
     """After the first epoch, minibatches whose approximate KL divergence exceeds this are not trained on."""
     write_cost: float = 0.1
-    """Cost of writing to a gated memory, times the mean gate; only while success is above `write_cost_from`."""
+    """Cost of writing to a gated memory, times the mean gate, at a success rate of 1."""
     write_cost_from: float = 0.85
-    """Success rate from which writing costs: from the start it would keep the memory from being used at all."""
+    """Success rate from which that cost rises from 0: earlier it would keep the memory from being used at all."""
     encoder: int = 32
     """X, width of the encoded observation."""
     head: int = 32

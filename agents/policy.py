@@ -16,6 +16,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 from typing_extensions import override
 
+from agents import kernels
 from agents.config import PPOConfig
 from agents.core import reset
 from agents.cores import CORES
@@ -55,11 +56,10 @@ class _Moments(nn.Module):
         self.register_buffer("var", torch.ones(shape))
         self.register_buffer("count", torch.tensor(0.0))
 
-    def update(self, x: Tensor) -> None:
-        """Fold in a batch (N, *shape)."""
-        delta, n = x.mean(0) - self.mean, x.shape[0]
-        total = self.count + n
-        spread = self.var * self.count + x.var(0, unbiased=False) * n + delta.square() * self.count * n / total
+    def update(self, mean: Tensor, var: Tensor, n: int) -> None:
+        """Fold in the moments of a batch of n."""
+        delta, total = mean - self.mean, self.count + n
+        spread = self.var * self.count + var * n + delta.square() * self.count * n / total
         self.mean, self.var, self.count = self.mean + delta * n / total, spread / total, total
 
 
@@ -79,8 +79,12 @@ class _Symbols(_Part):
     cell: 10 times fewer parameters than a weight for each. Every symbol of every cell is divided by its running
     standard deviation, which makes rare ones loud: a key in view is one cell of 49 in a few per cent of all views, and
     beside walls and floors it would hardly move the code.
+
+    Beside it stands what is in view at all, wherever it stands: a thing met again elsewhere has, from the start, a
+    like code, so that a memory that asks by likeness can tell that it was met. (Without it, cells share nothing.)
     """
 
+    LOUDNESS = 2.0  # of what is in view at all
     offset: Tensor
 
     def __init__(self, space: spaces.Box, width: int, normalize: bool, embedding: int = 4) -> None:
@@ -92,26 +96,69 @@ class _Symbols(_Part):
         self.table = nn.Parameter(torch.randn(self.levels, embedding) / 2)
         bound = (self.cells * embedding) ** -0.5
         self.place = nn.Parameter(torch.empty(self.cells, embedding, width).uniform_(-bound, bound))
+        self.anywhere = nn.Parameter(torch.randn(self.levels, width) * self.levels**-0.5)
         self.moments = _Moments((self.cells * self.levels,)) if normalize else None
+        self.seen = _Moments((self.levels,)) if normalize else None
 
     def forward(self, grid: Tensor) -> Tensor:
         weight = (self.table @ self.place).flatten(0, 1)  # (cells levels, X)
-        hot = self._one_hot(grid)
-        if self.moments is None:
-            return hot @ weight
+        inside = self._in_view(grid)
+        if self.moments is None or self.seen is None:
+            return self._sum(grid, weight) + self.LOUDNESS * inside @ self.anywhere
         weight = weight * torch.rsqrt(self.moments.var + 0.01)[:, None]
-        return hot @ weight - self.moments.mean @ weight
+        inside = (inside - self.seen.mean) * torch.rsqrt(self.seen.var + 0.01)
+        return self._sum(grid, weight) - self.moments.mean @ weight + self.LOUDNESS * inside @ self.anywhere
 
-    def _one_hot(self, grid: Tensor) -> Tensor:
-        """(..., h, w, c) -> (..., cells levels)."""
+    def _in_view(self, grid: Tensor) -> Tensor:
+        """(..., h, w, c) -> (..., levels), 1 for each symbol that stands in some cell."""
+        index = (grid.flatten(-3, -2).long() + self.offset).flatten(-2)
+        return torch.zeros(*index.shape[:-1], self.levels, device=grid.device).scatter_(-1, index, 1.0)
+
+    def _sum(self, grid: Tensor, weight: Tensor) -> Tensor:
+        """The weights of all symbols in view, summed: (..., h, w, c) uint8 and (cells levels, X) -> (..., X)."""
+        if kernels.usable(weight):
+            total: Tensor = _Gather.apply(weight, grid.flatten(-3, -2), self.offset)
+            return total
+        index = self._index(grid)
+        hot = torch.zeros(*index.shape[:-1], self.cells * self.levels, device=grid.device).scatter_(-1, index, 1.0)
+        return hot @ weight
+
+    def _index(self, grid: Tensor) -> Tensor:
+        """(..., h, w, c) -> (..., cells c), which of the (cells levels) rows each symbol stands for."""
         cell = torch.arange(self.cells, device=grid.device)[:, None] * self.levels
-        index = (grid.flatten(-3, -2).long() + (cell + self.offset)).flatten(-2)
-        return torch.zeros(*index.shape[:-1], self.cells * self.levels, device=grid.device).scatter_(-1, index, 1.0)
+        return (grid.flatten(-3, -2).long() + (cell + self.offset)).flatten(-2)
 
     @override
     def update(self, grid: Tensor) -> None:
         if self.moments is not None:
-            self.moments.update(self._one_hot(grid).flatten(0, -2))
+            n = grid.shape[:-3].numel()
+            share = torch.bincount(self._index(grid).flatten(), minlength=self.cells * self.levels) / n
+            self.moments.update(share, share * (1 - share), n)
+        if self.seen is not None:
+            share = self._in_view(grid).flatten(0, -2).mean(0)
+            self.seen.update(share, share * (1 - share), grid.shape[:-3].numel())
+
+
+class _Gather(torch.autograd.Function):
+    """The product of one-hot symbols and their weights, without the zeros: `_Symbols._sum` as compiled loops."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, symbols: Tensor, offset: Tensor) -> Tensor:
+        ctx.save_for_backward(symbols, offset)
+        ctx.shape = weight.shape
+        out = weight.new_empty(*symbols.shape[:-2], weight.shape[1])
+        by_cell = weight.unflatten(0, (symbols.shape[-2], -1))
+        rows = out.view(-1, weight.shape[1])
+        kernels.run(kernels.gather, [symbols.reshape(-1, *symbols.shape[-2:]), offset, by_cell], [rows])
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
+        symbols, offset = ctx.saved_tensors
+        d_weight = grads[0].new_empty(ctx.shape)
+        inputs = [grads[0].reshape(-1, ctx.shape[1]), symbols.reshape(-1, *symbols.shape[-2:]), offset]
+        kernels.run(kernels.scatter, inputs, [d_weight.view(symbols.shape[-2], -1, ctx.shape[1])])
+        return d_weight, None, None
 
 
 class _Image(_Part):
@@ -170,7 +217,8 @@ class _Numbers(_Part):
     @override
     def update(self, x: Tensor) -> None:
         if self.moments is not None:
-            self.moments.update(x.float().reshape(-1, self.width))
+            rows = x.float().reshape(-1, self.width)
+            self.moments.update(rows.mean(0), rows.var(0, unbiased=False), rows.shape[0])
 
 
 class Encoder(nn.Module):

@@ -207,7 +207,8 @@ class MemoryPPO:
         # inference tensors cannot enter autograd: clone what the updates use
         self._targets = advantages.clone(), returns.clone()
         success = self.episodes.mean()[2]
-        write_cost = c.write_cost if success > c.write_cost_from else 0.0
+        ramp = (success - c.write_cost_from) / max(1 - c.write_cost_from, 1e-6)
+        write_cost = c.write_cost * min(ramp, 1.0) if ramp > 0 else 0.0  # success may be NaN
         logs: list[dict[str, float]] = []
         for epoch in range(c.update_epochs):
             order = torch.randperm(batch, generator=self.generator, device=self.device)
@@ -239,7 +240,7 @@ class MemoryPPO:
         dist, values, _, info = self.policy.unroll(obs, state, roll.starts[:n, columns])
         advantages, returns = (target[:, columns] for target in self._targets)
         if advantages.numel() > 1:
-            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+            advantages = (advantages - advantages.mean()) / (advantages.std() + c.advantage_floor)
 
         log_ratio = dist.log_prob(roll.actions[:n, columns]) - roll.log_probs[:n, columns]
         ratio = log_ratio.exp()
