@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import envs
-from agents import keydoor_searcher, labyrinth_walks, maze_reflexes, reflexes, sb3
+from agents import keydoor_searcher, labyrinth_walks, lifetime, maze_reflexes, reflexes, sb3
 from agents.config import PPOConfig
 from agents.cores import CORES
 from agents.ppo import MemoryPPO
@@ -67,6 +67,10 @@ AGENTS: dict[str, Agent] = {name: _memory_ppo(name) for name in CORES} | {
     "sb3-recurrent": Agent(sb3.SB3RecurrentConfig, sb3.build_recurrent),
 }
 AGENTS |= {name: _reflex(name) for name in REFLEXES}
+AGENTS |= {
+    "lifetime": Agent(lifetime.LifetimeConfig, lifetime.build, trained=False),
+    "lifetime-table": Agent(lifetime.LifetimeTableConfig, lifetime.build, trained=False),
+}
 
 
 def get(name: str) -> Agent:

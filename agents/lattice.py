@@ -5,11 +5,11 @@ A situation is a code of whole numbers c (x, y, flag, context). With frequencies
     phi(c) = sqrt(2 / D) [cos(W c), sin(W c)]        W ~ U(-pi, pi)^(4 x D/2), fixed, drawn from a seed
     E phi(c) . phi(c') = 1 if c = c' else 0          on the whole lattice, with spread 1 / sqrt(D)
 
-because the mean of exp(i w n) over the circle is zero for every whole n except 0. W is rounded to 1/4096 of a turn, which
-keeps this exact for |n| < 4096 and makes a feature one entry of a table of cosines.
+because the mean of exp(i w n) over the circle is zero for every whole n except 0. W is rounded to 1/4096 of a turn,
+which keeps this exact for |n| < 4096 and makes a feature one entry of a table of cosines.
 
-The same features as `agents.superposition.Expansion` computes from the same `omega`; the compiled functions here are the
-face of that layer for agents that act without gradients. A test holds the two together.
+The same features as `agents.superposition.Expansion` computes from the same `omega`; the compiled functions here are
+the face of that layer for agents that act without gradients. A test holds the two together.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Lattice(Expansion):
         return (np.cos(angles) * math.sqrt(2 / self.dim)).astype(np.float32)
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(cache=True, nogil=True, fastmath=True)
 def features(code: np.ndarray, turns: np.ndarray, wave: np.ndarray, phi: np.ndarray) -> None:
     """Fill phi (D,) with the expansion of a code (4,), halves [cos | sin]."""
     half = turns.shape[1]

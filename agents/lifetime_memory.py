@@ -1,10 +1,13 @@
 """The map of the lifetime agent behind one face, with two insides: a superposed matrix, or a plain hash table.
 
-A row is what is known of one situation: F whole numbers of fixed widths in bits, C bits in all. `recall` looks a row up by
-its code of four whole numbers, `record` replaces it.
+A row is what is known of one situation: F whole numbers of fixed widths in bits, C bits in all. `recall` looks a row up
+by its code of four whole numbers, `record` replaces it.
 
 * superposed: every row lies in one matrix M (D, C), bits as +-1, under the key phi(code); written by the delta rule.
   A read is cleaned up by its signs. It counts as known if its C numbers are, all together, near +-1: noise is not.
+  The bits are scrambled by a hash of the code, because rows that are alike would add up where nothing was written.
+  With tiles, codes of different regions of 16 x 16 use different blocks of D / tiles features: a block-sparse
+  expansion, whose read costs the same however large D is.
 * table: S slots in sets of eight, least recently used out first (a set-associative cache). With S above the number of
   situations it is an exact table.
 
@@ -13,6 +16,7 @@ Axes: B lives, D expansion, C bits of a row, F fields, S slots.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -46,8 +50,10 @@ class Face(NamedTuple):
     """What is fixed about a memory: layout of a row, frequencies, thresholds."""
 
     widths: np.ndarray  # (F,) int64, bits of each field
-    turns: np.ndarray  # (4, D/2) int32
+    turns: np.ndarray  # (4, D / tiles / 2) int32
     wave: np.ndarray  # (4096,) float32
+    tiles: int  # blocks of the expansion
+    across: int  # tiles in a row of tiles
     tolerance: float  # mean squared distance from +-1 up to which a row counts as known
     gate: float  # a number that is off by more than this is written
 
@@ -58,11 +64,13 @@ class Face(NamedTuple):
 
 
 def superposed(
-    widths: tuple[int, ...], dim: int, lives: int, tolerance: float, gate: float, seed: int
+    widths: tuple[int, ...], dim: int, tiles: int, lives: int, tolerance: float, gate: float, seed: int
 ) -> tuple[Face, Memory]:
-    """An empty matrix for every life."""
-    lattice = Lattice(dim, seed)
-    face = Face(np.array(widths), lattice.turns, lattice.wave(), tolerance, gate)
+    """An empty matrix for every life; ValueError if D is no even multiple of the tiles."""
+    if dim < 2 * tiles or dim % (2 * tiles):
+        raise ValueError(f"--hp.dim must be a multiple of {2 * tiles} here (two features a tile), got {dim}.")
+    lattice = Lattice(dim // tiles, seed)
+    face = Face(np.array(widths), lattice.turns, lattice.wave(), tiles, math.isqrt(tiles), tolerance, gate)
     return face, _memory(lives, dim, face.columns, 0)
 
 
@@ -71,7 +79,7 @@ def table(widths: tuple[int, ...], size: int, lives: int) -> tuple[Face, Memory]
     slots = size // _SLOT_BYTES // WAYS * WAYS
     if slots < WAYS:
         raise ValueError(f"a table needs at least {WAYS * _SLOT_BYTES} bytes, got {size}: raise --hp.bytes.")
-    face = Face(np.array(widths), np.zeros((CODE, 0), np.int32), np.zeros(0, np.float32), 0.0, 0.0)
+    face = Face(np.array(widths), np.zeros((CODE, 0), np.int32), np.zeros(0, np.float32), 1, 1, 0.0, 0.0)
     if face.columns > 64:
         raise ValueError(f"a row of a table has at most 64 bits, this one has {face.columns}.")
     return face, _memory(lives, 0, face.columns, slots)
@@ -108,19 +116,19 @@ def recall(face: Face, memory: Memory, b: int, code: np.ndarray, row: np.ndarray
             row[f] = np.int64(word & ((np.uint64(1) << width) - np.uint64(1)))
             word >>= width
         return True
-    phi, found = np.empty(memory.matrix.shape[1], np.float32), np.empty(memory.matrix.shape[2], np.float32)
+    phi, found = np.empty(2 * face.turns.shape[1], np.float32), np.empty(memory.matrix.shape[2], np.float32)
     features(code, face.turns, face.wave, phi)
-    read(memory.matrix[b], phi, found)
+    read(_block(face, memory, b, code), phi, found)
     error = np.float32(0.0)
     for value in found:
         error += (np.float32(1.0) - abs(value)) ** 2
     if error > face.tolerance * found.shape[0]:
         return False
-    column = 0
+    column, mask = 0, _mask(code)
     for f in range(row.shape[0]):
         row[f] = 0
         for bit in range(face.widths[f]):
-            row[f] |= np.int64(found[column] > 0.0) << bit
+            row[f] |= (np.int64(found[column] > 0.0) ^ (mask >> column & 1)) << bit
             column += 1
     return True
 
@@ -131,20 +139,29 @@ def record(face: Face, memory: Memory, b: int, code: np.ndarray, row: np.ndarray
     if memory.matrix.shape[1] == 0:
         _store(face, memory, b, _pack(code), row)
         return
-    phi, delta = np.empty(memory.matrix.shape[1], np.float32), np.empty(memory.matrix.shape[2], np.float32)
+    phi, delta = np.empty(2 * face.turns.shape[1], np.float32), np.empty(memory.matrix.shape[2], np.float32)
     features(code, face.turns, face.wave, phi)
-    read(memory.matrix[b], phi, delta)
+    block = _block(face, memory, b, code)
+    read(block, phi, delta)
     memory.work[b, 0] += 1
-    column, worst = 0, np.float32(0.0)
+    column, worst, mask = 0, np.float32(0.0), _mask(code)
     for f in range(row.shape[0]):
         for bit in range(face.widths[f]):
-            target = np.float32(1.0) if (row[f] >> bit) & 1 else np.float32(-1.0)
+            target = np.float32(1.0) if (row[f] >> bit ^ mask >> column) & 1 else np.float32(-1.0)
             delta[column] = target - delta[column]
             worst = max(worst, abs(delta[column]))
             column += 1
     if worst > face.gate:
-        write(memory.matrix[b], phi, delta)
+        write(block, phi, delta)
         memory.work[b, 1] += 1
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _block(face: Face, memory: Memory, b: int, code: np.ndarray) -> np.ndarray:
+    """The part of the matrix that a code uses, (D / tiles, C)."""
+    size = 2 * face.turns.shape[1]
+    tile = ((code[0] >> 4) + face.across * (code[1] >> 4) + code[3]) % face.tiles
+    return memory.matrix[b, tile * size : (tile + 1) * size]
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -153,6 +170,12 @@ def _pack(code: np.ndarray) -> np.int64:
     for part in code:
         key = (key << 16) | (np.int64(part) & 0xFFFF)
     return key & 0x7FFFFFFFFFFFFFFF
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _mask(code: np.ndarray) -> np.int64:
+    """Bits that scramble the row of a code: rows that say the same would else add up to one loud ghost row."""
+    return np.int64(mix(np.uint64(_pack(code))) >> np.uint64(1))
 
 
 @njit(cache=True, nogil=True, inline="always")

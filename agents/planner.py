@@ -6,8 +6,8 @@
     back up situations from the queue      their neighbours' distances have changed
     go where the distance is shortest
 
-Distances are whole numbers, one for each drive j and way of leaving g (a body that turns pays for it, so leaving along x
-and along y are two numbers). Drive 0 explores: its targets are actions never tried, and places not visited this round.
+Distances are whole numbers, one for each drive j and way of leaving g (a body that turns pays for it, so leaving along
+x and along y are two numbers). Drive 0 explores: its targets are actions never tried, places not visited this round.
 
 A row of memory is: step of each action, visited, target of each drive but the first, distance of each drive and group.
 
@@ -72,6 +72,8 @@ class Percept(NamedTuple):
     steps: np.ndarray  # (B, N, A) int64, step fields; -1: nothing learned
     marks: np.ndarray  # (B, N, J) int64, 1: a target of this drive, 0: none, -1: nothing learned
     count: np.ndarray  # (B,) int64, how many of N
+    visited: np.ndarray  # (B,) bool: the place need not be visited any more in this round
+    prefer: np.ndarray  # (B, 2) int64, directions that are taken first where several are as good; -1: none
     renew: np.ndarray  # (B,) bool: nothing known holds any more
     wishes: np.ndarray  # (B, J) int64, drives in order of preference, -1 at the end
 
@@ -121,12 +123,18 @@ def learn(face: Face, body: Body, life: Life, b: int, percept: Percept) -> None:
                 new = True
             if mark == 1:
                 life.goal[b, j, :CODE], life.goal[b, j, CODE] = code, 1
-            elif mark == 0 and (life.goal[b, j, :CODE] == code).all():
+            elif mark == 0 and same(life.goal[b, j], code):
                 life.goal[b, j, CODE] = 0
         if new:
             record(face, life.memory, b, code, row)
             life.tally[b, 2] += 1
             push(life, b, code)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def same(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two codes are equal."""
+    return one[0] == other[0] and one[1] == other[1] and one[2] == other[2] and one[3] == other[3]
 
 
 @njit(cache=True, nogil=True)
@@ -137,8 +145,7 @@ def push(life: Life, b: int, code: np.ndarray) -> None:
     if length == size:
         return
     for k in range(length):
-        there = life.queue[b, (first + k) % size]
-        if there[0] == code[0] and there[1] == code[1] and there[2] == code[2] and there[3] == code[3]:
+        if same(life.queue[b, (first + k) % size], code):
             return
     life.queue[b, (first + length) % size] = code
     life.ends[b, 1] += 1
@@ -160,7 +167,11 @@ def imagine(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ba
             if step == 0 or step == _ENDLESS:
                 continue
             code = codes[done] + step * body.moves[a]
-            nexts[done, a] = _index(codes, size, code)
+            nexts[done, a] = _OUTSIDE
+            for i in range(size):
+                if same(codes[i], code):
+                    nexts[done, a] = i
+                    break
             if nexts[done, a] == _OUTSIDE and size < budget.ball:
                 if recall(face, life.memory, b, code, rows[size]):
                     codes[size] = code
@@ -170,14 +181,6 @@ def imagine(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ba
                     nexts[done, a] = _UNKNOWN
         done += 1
     return size
-
-
-@njit(cache=True, nogil=True)
-def _index(codes: np.ndarray, size: int, code: np.ndarray) -> int:
-    for i in range(size):
-        if codes[i, 0] == code[0] and codes[i, 1] == code[1] and codes[i, 2] == code[2] and codes[i, 3] == code[3]:
-            return i
-    return _OUTSIDE
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -263,19 +266,8 @@ def back_up(face: Face, body: Body, life: Life, b: int, budget: Budget, code: np
     changed = False
     for j in range(body.drives):
         first = actions + body.drives + j * groups
-        before, after = row[first : first + groups].copy(), np.full(groups, _ENDLESS, np.int64)
-        if is_target(body, life, b, row, j):
-            after[:] = 0
-        for a in range(actions):
-            if steps[a] == 0:
-                continue
-            g = body.group[a]
-            if known[a]:
-                distance = 1 + _entered(body, g, around[a, first : first + groups])
-            else:
-                distance = 1 + through_unknown(body, life, b, budget, code + body.moves[a], j)
-            after[g] = min(after[g], distance)
-        after = np.minimum(after, far(face))
+        before = row[first : first + groups].copy()
+        after = _renewed(face, body, life, b, budget, code, row, around, known, j)
         if (before == after).all():
             continue
         changed = True
@@ -288,6 +280,28 @@ def back_up(face: Face, body: Body, life: Life, b: int, budget: Budget, code: np
                     push(life, b, code + steps[a] * body.moves[a])
     if changed:
         record(face, life.memory, b, code, row)
+
+
+@njit(cache=True, nogil=True)
+def _renewed(
+    face: Face, body: Body, life: Life, b: int, budget: Budget, code: np.ndarray, row: np.ndarray,
+    around: np.ndarray, known: np.ndarray, drive: int,
+) -> np.ndarray:  # fmt: skip
+    """Distances (G,) of one drive in a situation, from the rows (A, F) of the neighbours that are known."""
+    actions, groups = body.group.shape[0], body.between.shape[0]
+    first, out = actions + body.drives + drive * groups, np.full(groups, far(face))
+    if is_target(body, life, b, row, drive):
+        out[:] = 0
+        return out
+    for a in range(actions):
+        if known[a]:
+            distance = _entered(body, body.group[a], around[a, first : first + groups])
+        elif step_of(face, body, row, a) != 0:
+            distance = through_unknown(body, life, b, budget, code + body.moves[a], drive)
+        else:
+            continue
+        out[body.group[a]] = min(out[body.group[a]], 1 + distance)
+    return out
 
 
 @njit(cache=True, nogil=True)
@@ -315,11 +329,21 @@ def improve(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ba
 
 @njit(cache=True, nogil=True)
 def best(
-    face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ball, out: np.ndarray, heading: int, drive: int
-) -> tuple[int, int]:
-    """The direction that leads a drive on, and its distance; -1 if none is known to."""
-    choice, least = -1, far(face)
-    for a in range(body.group.shape[0]):
+    face: Face,
+    body: Body,
+    life: Life,
+    b: int,
+    budget: Budget,
+    ball: Ball,
+    out: np.ndarray,
+    percept: Percept,
+    drive: int,
+) -> int:
+    """The direction that leads a drive on; A: it is there, -1: none is known to."""
+    choice, least, actions = -1, 4 * far(face), body.group.shape[0]
+    if is_target(body, life, b, ball.rows[0], drive):
+        return actions
+    for a in range(actions):
         there = ball.next[0, a]
         if there >= 0:
             distance = _entered(body, body.group[a], out[drive, there])
@@ -327,15 +351,18 @@ def best(
             distance = through_unknown(body, life, b, budget, ball.codes[0] + body.moves[a], drive)
         else:
             continue
-        distance += 1 + body.turn[heading, a]
+        if distance >= far(face):
+            continue
+        distance = 4 * (distance + 1 + body.turn[percept.heading[b], a])
+        distance -= 2 * (percept.prefer[b, 0] == a) + (percept.prefer[b, 1] == a)
         if distance < least:
             choice, least = a, distance
-    return choice, least
+    return choice
 
 
 @njit(cache=True, nogil=True)
 def decide(face: Face, body: Body, life: Life, b: int, budget: Budget, percept: Percept) -> int:
-    """One decision of life b: learn, imagine, plan, choose a direction; -1 to stay."""
+    """One decision of life b: learn, imagine, plan, choose a direction; A to stay, -1 without a plan."""
     life.tally[b, 0] += 1
     if percept.renew[b]:
         forget(life.memory, b)
@@ -346,7 +373,8 @@ def decide(face: Face, body: Body, life: Life, b: int, budget: Budget, percept: 
         return -1
     life.place[b] = percept.place[b]
     learn(face, body, life, b, percept)
-    visit(face, body, life, b)
+    if percept.visited[b]:
+        visit(face, body, life, b)
     ball = Ball(
         np.empty((budget.ball, CODE), np.int64),
         np.empty((budget.ball, face.widths.shape[0]), np.int64),
@@ -362,7 +390,7 @@ def decide(face: Face, body: Body, life: Life, b: int, budget: Budget, percept: 
     for j in percept.wishes[b]:
         if j < 0:
             break
-        choice, _ = best(face, body, life, b, budget, ball, out, percept.heading[b], j)
+        choice = best(face, body, life, b, budget, ball, out, percept, j)
         if choice >= 0:
             life.drive[b] = j
             return choice
