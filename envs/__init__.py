@@ -88,7 +88,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("Labyrinth-Depth{depth}-v0", Labyrinth, {"depth": (4, 5, 6, 7, 8)}, {}, 0.99, 5_000_000),
     Family("BraidedMaze-{size}-v0", Maze, {"size": (11, 21, 51, 101)}, {}, 0.99, 5_000_000),
     Family("PerfectMaze-{size}-v0", Maze, {"size": (11, 21, 51, 101)}, {"opened": 0.0}, 0.99, 5_000_000),
-    Family("Atlas-K{mazes}-v0", Atlas, {"mazes": (4, 10, 20, 50, 100, 500)}, {}, 0.99, 5_000_000),
+    Family("Atlas-K{mazes}-v0", Atlas, {"mazes": (2, 4, 10, 20, 50, 100, 500)}, {}, 0.99, 5_000_000),
     *(Family(f"Detour-{change.capitalize()}-{{size}}-v0", Detour, {"size": (11, 21)}, {"change": change},
              0.99, 5_000_000) for change in CHANGES),
     Family("Treasure-{size}-v0", Treasure, {"size": tuple(MEMORY_MAZE)}, {}, 0.99, 5_000_000),

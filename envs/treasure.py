@@ -9,6 +9,7 @@ from envs.grid_world import (
     FINAL,
     GOAL,
     HEADING,
+    LARGEST,
     MORE,
     NOW,
     OWN,
@@ -76,6 +77,8 @@ class Treasure(GridWorld):
         opened: float = 0.5,
         pose: bool = False,
     ) -> None:
+        if not 5 <= size <= LARGEST - 2 or size % 2 == 0:
+            raise ValueError(f"the size of a Treasure must be an odd number of 5..{LARGEST - 2}, got {size}.")
         if (objects is None or steps is None) and size not in MEMORY_MAZE:
             raise ValueError(f"Memory Maze has no size {size}, only {list(MEMORY_MAZE)}: give objects and steps.")
         objects = MEMORY_MAZE[size][0] if objects is None else objects
