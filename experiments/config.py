@@ -71,8 +71,13 @@ RESUMABLE = frozenset(
 def resolve(config: RunConfig) -> RunConfig:
     """Fill in budget and hyperparameters: agent's defaults < environment's settings < `hp`, then scale.
 
-    Resolving twice changes nothing. ValueError for unknown names, each with the closest match.
+    Resolving twice changes nothing. ValueError for unknown names, each with the closest match, and for agents that
+    need no training.
     """
+    if not agents.get(config.agent).trained:
+        raise ValueError(
+            f"{config.agent} needs no training: python evaluate.py --agent {config.agent} --env {config.env}"
+        )
     hyper = hyperparameters(config)
     budget = str(Budget.parse(config.budget or f"steps={envs.settings(config.env)['steps']}"))
     return replace(config, hp=asdict(hyper), budget=budget)

@@ -41,13 +41,8 @@ class Runs(NamedTuple):
 
 
 def runs(log: Log) -> Runs:
-    """Cut a life into its runs: wherever maze, visit or trial changes, and at its end."""
-    ends = np.zeros(len(log["trial"]), np.bool_)
-    ends[-1] = True
-    for name in ("maze", "visit", "trial"):
-        if name in log:
-            ends[:-1] |= log[name][1:] != log[name][:-1]
-    last = np.flatnonzero(ends)
+    """Cut a life into its runs; one that the end of the life cut short is left out."""
+    last = np.flatnonzero(log["over"])
     return Runs(np.diff(last, prepend=-1), log["optimum"][last], log["reached"][last] > 0, last)
 
 
@@ -61,8 +56,9 @@ def spl(run: Runs) -> np.ndarray:
 
 def regret(run: Runs) -> float:
     """Steps wasted of 1,000: all but those of shortest ways to the goals that were reached."""
-    steps = run.steps.sum()
-    return 1000.0 * float(1.0 - run.optimum[run.reached].sum() / steps) if steps else NAN
+    if not run.optimum.any():  # no run, or no goal
+        return NAN
+    return 1000.0 * float(1.0 - run.optimum[run.reached].sum() / run.steps.sum())
 
 
 def spl_by_trial(log: Log) -> dict[str, float]:
@@ -141,7 +137,7 @@ def worst_decile(values: np.ndarray, lower_is_better: bool = False) -> float:
     return mean(known[: max(1, round(len(known) / 10))])
 
 
-_RUN = ("trial", "optimum", "reached")
+_RUN = ("trial", "over", "optimum", "reached")
 
 SCORES: dict[str, Score] = {
     "spl": Score("success weighted by path length, by trial; steps wasted of 1,000", _RUN, spl_by_trial),

@@ -89,7 +89,7 @@ class Lives(Watch):
         told = set(world.trace())
         self._world = world
         self._scores = [SCORES[name] for name in self._names if told >= set(SCORES[name].needs)]
-        needed = frozenset(part for score in self._scores for part in score.needs) | {"maze", "visit"}
+        needed = frozenset(part for score in self._scores for part in score.needs)
         if self._scores or self._writer:
             self._recorder = Recorder(world, None if self._writer else needed)
 
