@@ -10,12 +10,15 @@ none of them tuned anything. Every agent has its default settings; only gamma an
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import platform
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from traced import TracedActor
 
 from experiments import cli, compare, grid, run, tables
@@ -31,8 +34,7 @@ class Experiment(NamedTuple):
 
     about: str
     env: str
-    budget: str
-    agents: tuple[tuple[str, float | None], ...]  # (name, scale)
+    agents: tuple[tuple[str, float | None, str], ...]  # (name, scale, budget)
     tests: tuple[str, ...]
     episodes: int = 128
     dims: tuple[int, ...] = ()  # the superposed agents again, at these D, not retrained
@@ -40,21 +42,23 @@ class Experiment(NamedTuple):
     curve: bool = False  # also when training reached 0.95 and how low it fell afterwards
 
 
-ALONE = (("superposed", None),)
+def beside_none(budget: str) -> tuple[tuple[str, float | None, str], ...]:
+    """The superposed agent, and the floor: the same without a memory."""
+    return ("superposed", None, budget), ("none", None, budget)
+
+
 EXPERIMENTS = {
     "recall": Experiment(
         "Pairs recalled. Trained at D = 256 on corridors with up to 64 signposts; then D is changed.",
         "RecallMix-N64-D16-v0",
-        "steps=500000",
-        ALONE,
+        beside_none("steps=500000"),
         ("Recall-N8-D16-v0", "Recall-N32-D16-v0", "Recall-N64-D16-v0", "Recall-N128-D16-v0"),
         dims=(64, 1024, 4096),
     ),
     "horizon": Experiment(
         "Eight cue bits kept through corridors of distractors. Trained on corridors of at most 50 steps.",
         "NoisyTMaze-M8-Max50-v0",
-        "steps=600000",
-        ALONE,
+        beside_none("steps=600000"),
         ("NoisyTMaze-M8-L50-v0", "NoisyTMaze-M8-L1000-v0", "NoisyTMaze-M8-L1000000-v0"),
         episodes=8,
         traced=True,
@@ -62,31 +66,27 @@ EXPERIMENTS = {
     "rewrite": Experiment(
         "Every new cue replaces the last. Trained on chains of ten corridors of at most 50 steps.",
         "EndlessTMaze-Uniform-L50-C10-v0",
-        "steps=600000",
-        ALONE,
+        beside_none("steps=600000"),
         ("EndlessTMaze-Uniform-L50-C10-v0", "EndlessTMaze-Uniform-L1000-C10-v0"),
     ),
     "memory": Experiment(
-        "MiniGrid-MemoryS13: find the cue, keep it, match it.",
+        "MiniGrid-MemoryS13: find the cue, keep it, match it. 2 M steps: a million to learn it, another to keep it.",
         "MiniGrid-MemoryS13-v0",
-        "steps=1000000",
-        ALONE,
+        (("superposed", None, "steps=2000000"), ("none", None, "steps=500000")),
         ("MiniGrid-MemoryS13-v0",),
         curve=True,
     ),
     "memory-rivals": Experiment(
         "The same for recurrent cores of 16 times the parameters, at the FLOPs that superposed spends on 1 M steps.",
         "MiniGrid-MemoryS13-v0",
-        "flops=1.5e12",
-        (("gru", 16.0), ("lstm", 16.0)),
+        (("gru", 16.0, "flops=1.5e12"), ("lstm", 16.0, "flops=1.5e12")),
         ("MiniGrid-MemoryS13-v0",),
         curve=True,
     ),
     "memory-s17": Experiment(
         "MiniGrid-MemoryS17Random, trained directly.",
         "MiniGrid-MemoryS17Random-v0",
-        "steps=1500000",
-        ALONE,
+        (("superposed", None, "steps=1500000"), ("none", None, "steps=500000")),
         ("MiniGrid-MemoryS17Random-v0",),
         curve=True,
     ),
@@ -97,8 +97,8 @@ def plan(experiment: Experiment, seeds: list[int], logdir: str) -> list[RunConfi
     """Every run of an experiment."""
     e = experiment
     return [
-        resolve(RunConfig(agent=agent, env=e.env, scale=scale, seed=seed, budget=e.budget, logdir=logdir))
-        for agent, scale in e.agents
+        resolve(RunConfig(agent=agent, env=e.env, scale=scale, seed=seed, budget=budget, logdir=logdir))
+        for agent, scale, budget in e.agents
         for seed in seeds
     ]
 
@@ -117,16 +117,19 @@ def learning(jobs: list[RunConfig]) -> str:
     return "\n".join(lines)
 
 
-def report(experiment: Experiment, jobs: list[RunConfig], episodes: int | None) -> str:
-    """Everything that is printed of an experiment."""
-    entries = []
-    for env in experiment.tests:
-        settings = Settings(episodes=episodes or experiment.episodes, seed=10_000)
-        for job in jobs:
-            act = TracedActor if experiment.traced else None
-            entries.append(compare.play(job.folder, env, settings, {}, act=act))
-            if job.agent == "superposed":
-                entries += [compare.play(job.folder, env, settings, {"dim": dim}) for dim in experiment.dims]
+def report(experiment: Experiment, jobs: list[RunConfig], episodes: int | None, workers: int) -> str:
+    """Everything that is printed of an experiment; what is played is spread over processes."""
+    settings = Settings(episodes=episodes or experiment.episodes, seed=10_000)
+    act = TracedActor if experiment.traced else None
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        plays = [
+            pool.submit(compare.play, job.folder, env, settings, {"dim": dim} if dim else {}, act=act)
+            for env in experiment.tests
+            for job in jobs
+            for dim in (0, *(experiment.dims if job.agent == "superposed" else ()))
+        ]
+        entries = [play.result() for play in plays]
     parts = [tables.markdown(compare.rows(entries))]
     if experiment.curve:
         parts.append(learning(jobs))
@@ -155,8 +158,8 @@ def main(argv: list[str]) -> int:
             return grid.exit_code(outcomes)
         for folder in sorted({job.folder.parent for job in jobs}):
             aggregate(folder)
-        print(f"\n## {name}\n\n{experiment.about} {len(args.seeds)} seeds, {experiment.budget}.\n")
-        print(report(experiment, jobs, args.episodes))
+        print(f"\n## {name}\n\n{experiment.about} {len(args.seeds)} seeds.\n")
+        print(report(experiment, jobs, args.episodes, args.workers))
         print(f"\n{time.strftime('%Y-%m-%d')}, {platform.machine()}, {cli.cores()} cores", flush=True)
     return 0
 
