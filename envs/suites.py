@@ -82,7 +82,7 @@ _LABYRINTH = Suite(
     (
         Reference("Labyrinth-v0", "19 mice", 0.393, _MICE, "read off their sequences; range 0.32-0.50", "E"),
         Reference("Labyrinth-v0", "10 rewarded mice", 27, _MICE, "median; range 5-42", "R45"),
-        Reference("Labyrinth-v0", "10 rewarded mice", 0.73, _MICE, "mean; median 0.81", "late"),
+        Reference("Labyrinth-v0", "10 rewarded mice", 0.73, _MICE, "mean; median 0.81", "late_perfect"),
         Reference("Labyrinth-v0", "10 rewarded mice", 224, _MICE, "median", "first_arrival"),
         Reference("Labyrinth-v0", "19 mice", 0.74, _MICE, "14 of 19", "home_direct"),
     ),
@@ -111,6 +111,36 @@ _ROUTES = Suite(
     64,
     ("spl",),
 )
+_ATLAS = Suite(
+    "atlas",
+    "Many mazes that look alike, visited again without a label: is each one kept and recognised?",
+    tuple(f"Atlas-K{mazes}-v0" for mazes in (4, 20, 100)),
+    ("capacity", "navigation", "rewriting", "vision", "lifetime"),
+    16,
+    ("retention",),
+)
+_DETOUR = Suite(
+    "detour",
+    "One maze, and then a change without notice: how soon is the new way the habit?",
+    tuple(f"Detour-{change}-{size}-v0" for change in ("Open", "Close", "Goal", "Latent") for size in (11, 21)),
+    ("navigation", "rewriting", "vision", "lifetime"),
+    64,
+    ("recovery",),
+)
+_MEMORY_MAZE = "README of github.com/jurgisp/memory-maze (Pasukonis et al. 2022, arXiv 2210.13383)"
+_OTHER_TASK = "in three dimensions, seen through a camera, moved in continuously: another task"
+_TREASURE = Suite(
+    "treasure",
+    "Fetch coloured things by name: where is what was seen on the way to something else?",
+    tuple(f"Treasure-{size}-v0" for size in (9, 11, 13, 15)),
+    ("navigation", "content", "vision", "lifetime"),
+    64,
+    references=tuple(
+        Reference(f"Treasure-{size}-v0", agent, value, _MEMORY_MAZE, _OTHER_TASK, "return")
+        for size, human, most in ((9, 26.4, 34.8), (11, 44.3, 58.0), (13, 55.5, 74.5), (15, 67.7, 87.7))
+        for agent, value in (("humans", human), ("mean maximum", most))
+    ),
+)
 _MINIGRID_MEMORY = Suite(
     "minigrid-memory",
     "MiniGrid's memory task: match at the end of a hallway what was seen at its beginning.",
@@ -125,7 +155,7 @@ _MINIGRID_MEMORY = Suite(
         Reference("MiniGrid-MemoryS13-v0", "GRU", 0.46, "secondary source [S]", "10,000,000 steps"),
     ),
 )
-_BARREN = ("MiniGrid-MultiRoom-N4-S5-v0", "MiniGrid-LockedRoom-v0", "MiniGrid-ObstructedMaze-2Dlh-v1")
+_BARREN = ("MiniGrid-MultiRoom-N4-S5-v0", "MiniGrid-LockedRoom-v0", "MiniGrid-ObstructedMaze-2Dlh-v0")
 _MINIGRID_EXPLORE = Suite(
     "minigrid-explore",
     "MiniGrid where reward is rare: rooms behind doors, keys, boxes.",
@@ -136,7 +166,19 @@ _MINIGRID_EXPLORE = Suite(
         Reference(env_id, "SB3 PPO", 0.0, "secondary source [S]", "10,000,000 steps") for env_id in _BARREN
     ),
 )
-_FULL = (_RECALL, _HORIZON, _REWRITE, _LABYRINTH, _KEYDOOR, _ROUTES, _MINIGRID_MEMORY, _MINIGRID_EXPLORE)
+_FULL = (
+    _RECALL,
+    _HORIZON,
+    _REWRITE,
+    _LABYRINTH,
+    _KEYDOOR,
+    _ROUTES,
+    _ATLAS,
+    _DETOUR,
+    _TREASURE,
+    _MINIGRID_MEMORY,
+    _MINIGRID_EXPLORE,
+)
 _SMOKE = Suite(
     "smoke",
     "One small environment of each family: does everything run?",
@@ -148,6 +190,9 @@ _SMOKE = Suite(
         "Labyrinth-Depth4-v0",
         "DarkKeyDoor-8-Relayout500-v0",
         "BraidedMaze-11-v0",
+        "Atlas-K2-v0",
+        "Detour-Close-11-v0",
+        "Treasure-9-v0",
         "MiniGrid-MemoryS7-v0",
     ),
     ("smoke",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ class Film(Watch):
         return count
 
 
-def with_path(picture: np.ndarray, path: list[tuple[float, float] | None]) -> np.ndarray:
+def with_path(picture: np.ndarray, path: Sequence[tuple[float, float] | None]) -> np.ndarray:
     """Draw the path so far, pixels (x, y), into a copy of a picture (H, W, 3), older parts fainter.
 
     A step much longer than the usual one was a jump, to the start of the next trial for example: no line.

@@ -14,7 +14,6 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import envs
 from envs.oracle import Oracle, optimum, oracle
-from envs.suites import SUITES
 from envs.world import Transition, World
 
 IDS = envs.ids()
@@ -319,13 +318,3 @@ def test_misuse_is_named() -> None:
         envs.make("TMaze-L11-v0", 3).load_state(world.state())
     with pytest.raises(ValueError, match="num_envs"):
         envs.make("TMaze-L10-v0", 0)
-
-
-def test_suites_name_environments_that_exist() -> None:
-    import minigrid  # noqa: F401 - registers its ids
-
-    for name, suite in SUITES.items():
-        assert suite.name == name and suite.env_ids and suite.episodes > 0 and suite.tags
-        assert {reference.env_id for reference in suite.references} <= set(suite.env_ids)
-        for env_id in suite.env_ids:
-            assert env_id in IDS or env_id in gymnasium.registry
