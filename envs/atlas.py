@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from envs.grid_world import GOAL, NOW, show, tell
+from envs.grid_world import GOAL, NOW, look, tell
 from envs.kernels import below, first_invalid, mix, word
 from envs.maze_generate import GENERATORS, generate, random_room, room
 from envs.maze_paths import distances
@@ -15,6 +15,7 @@ from envs.trials import (
     MORE_INTS,
     MORE_PARAMS,
     MORE_RECORD,
+    OVER,
     REACHED,
     SIZE,
     START,
@@ -22,7 +23,7 @@ from envs.trials import (
     WIDTH,
     TrialWorld,
     begin_trial,
-    settle,
+    end,
     walk,
 )
 
@@ -149,8 +150,8 @@ def _reset(
 ) -> None:  # fmt: skip
     for i in range(rng.shape[0]):
         _begin(i, params, ints, cells, rng, distance)
-        show(i, NOW, params, ints, cells, image, codes)
         tell(i, NOW, -1, 0.0, True, codes, scalars)
+    look(params, ints, cells, image, codes)
 
 
 @njit(cache=True, nogil=True)
@@ -163,19 +164,18 @@ def _step(
     if bad >= 0:
         return bad
     mazes, trials, visits = params[_MAZES], params[_TRIALS], params[_VISITS]
+    walk(actions, params, ints, cells, codes, scalars, record, flags)
     for i in range(actions.shape[0]):
-        over = walk(i, actions[i], params, ints, cells, record)
         record[_MAZE, i], record[_WHICH_VISIT, i] = ints[_ORDER + ints[_BLOCK, i], i], ints[_VISIT, i]
-        last = ints[TRIAL, i] == trials - 1
-        ended = over and last and ints[_BLOCK, i] == mazes - 1 and ints[_VISIT, i] == visits - 1
-        settle(i, actions[i], ended, mazes * trials * visits, params, ints, cells, image, codes, scalars, record, flags)
-        if ended:
-            _begin(i, params, ints, cells, rng, distance)
-        elif over:
+        if record[OVER, i]:
             ints[TRIAL, i] += 1
-            if last:
+            if ints[TRIAL, i] == trials:
                 ints[_BLOCK, i] += 1
-                _begin_block(i, params, ints, cells, rng, distance)
+                if ints[_BLOCK, i] == mazes and ints[_VISIT, i] == visits - 1:
+                    end(i, mazes * trials * visits, params, ints, cells, image, codes, scalars, record, flags)
+                    _begin(i, params, ints, cells, rng, distance)
+                else:
+                    _begin_block(i, params, ints, cells, rng, distance)
             begin_trial(i, ints, distance)
-        show(i, NOW, params, ints, cells, image, codes)
+    look(params, ints, cells, image, codes)
     return -1

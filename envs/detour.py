@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from envs.grid_world import GOAL, NOW, show, tell
+from envs.grid_world import GOAL, NOW, look, tell
 from envs.kernels import below, first_invalid
 from envs.maze_generate import GENERATORS, generate, random_room
 from envs.maze_paths import descend, distances
@@ -15,6 +15,7 @@ from envs.trials import (
     MORE_INTS,
     MORE_PARAMS,
     MORE_RECORD,
+    OVER,
     REACHED,
     SIZE,
     START,
@@ -22,7 +23,7 @@ from envs.trials import (
     WIDTH,
     TrialWorld,
     begin_trial,
-    settle,
+    end,
     walk,
 )
 
@@ -192,8 +193,8 @@ def _reset(
 ) -> None:  # fmt: skip
     for i in range(rng.shape[0]):
         _begin(i, params, ints, cells, rng, distance)
-        show(i, NOW, params, ints, cells, image, codes)
         tell(i, NOW, -1, 0.0, True, codes, scalars)
+    look(params, ints, cells, image, codes)
 
 
 @njit(cache=True, nogil=True)
@@ -207,17 +208,16 @@ def _step(
         return bad
     before, after = params[_BEFORE], params[_AFTER]
     with_goal = after if params[_CHANGE] == _LATENT else before + after
+    walk(actions, params, ints, cells, codes, scalars, record, flags)
     for i in range(actions.shape[0]):
-        over = walk(i, actions[i], params, ints, cells, record)
         record[_CHANGED, i] = ints[TRIAL, i] >= before
-        ended = over and ints[TRIAL, i] == before + after - 1
-        settle(i, actions[i], ended, with_goal, params, ints, cells, image, codes, scalars, record, flags)
-        if ended:
-            _begin(i, params, ints, cells, rng, distance)
-        elif over:
+        if record[OVER, i]:
             ints[TRIAL, i] += 1
-            if ints[TRIAL, i] == before:
+            if ints[TRIAL, i] == before + after:
+                end(i, with_goal, params, ints, cells, image, codes, scalars, record, flags)
+                _begin(i, params, ints, cells, rng, distance)
+            elif ints[TRIAL, i] == before:
                 _apply_change(i, params, ints, cells, distance)
             begin_trial(i, ints, distance)
-        show(i, NOW, params, ints, cells, image, codes)
+    look(params, ints, cells, image, codes)
     return -1

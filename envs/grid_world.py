@@ -42,6 +42,13 @@ def tell(
     scalars[PREV_REWARD + which, i] = reward
 
 
+@njit(cache=True, nogil=True)
+def look(params: np.ndarray, ints: np.ndarray, cells: np.ndarray, image: np.ndarray, codes: np.ndarray) -> None:
+    """Write what every environment sees now."""
+    for i in range(cells.shape[0]):
+        show(i, NOW, params, ints, cells, image, codes)
+
+
 class GridWorld(CompiledWorld):
     """A world of `size` x `size` cells and actions left, right, forward.
 

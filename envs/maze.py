@@ -5,30 +5,32 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from envs.grid_world import (
-    FINAL,
-    GOAL,
-    HEADING,
-    NOW,
-    OWN,
-    POSITION,
-    REWARD,
-    SUCCESS,
-    GridWorld,
-    show,
-    tell,
-)
+from envs.grid_world import GOAL, NOW, look, tell
 from envs.kernels import below, first_invalid
 from envs.maze_generate import GENERATORS, generate, random_room
 from envs.maze_paths import distances
-from envs.maze_view import GREEN_GOAL, move
+from envs.maze_view import GREEN_GOAL
+from envs.trials import (
+    FACING,
+    MORE_INTS,
+    MORE_PARAMS,
+    MORE_RECORD,
+    OVER,
+    REACHED,
+    SIZE,
+    START,
+    TRIAL,
+    WIDTH,
+    TrialWorld,
+    begin_trial,
+    end,
+    walk,
+)
 
-_SIZE, _WIDTH, _TRIALS, _LIMIT, _GENERATOR, _PERCENT = range(6)  # params
-_TIME, _TRIAL, _REACHED, _OPTIMUM = range(OWN, OWN + 4)  # ints
-_AT, _FACING, _WHICH, _SUCCESS, _OVER, _STEPS, _BEST = range(7)  # record
+_TRIALS, _GENERATOR, _PERCENT = range(MORE_PARAMS, MORE_PARAMS + 3)  # params
 
 
-class Maze(GridWorld):
+class Maze(TrialWorld):
     """Several trials in one maze, to the same goal, each from a new place.
 
     Description
@@ -75,48 +77,31 @@ class Maze(GridWorld):
         if generator not in GENERATORS:
             raise ValueError(f"unknown generator {generator!r}: choose {' or '.join(GENERATORS)}.")
         self.trials, self.limit = trials, 2 * size * size
-        params = (trials, self.limit, GENERATORS.index(generator), round(100 * opened))
-        super().__init__(num_envs, (_reset, _step), size, params, ints=_OPTIMUM + 1, record=_BEST + 1, pose=pose)
-
-    def trace(self) -> dict[str, np.ndarray]:
-        """Return what the last step did, (B,) each.
-
-        `cell` (B, 2) and `heading`: where it led to; `trial`: of 0 .. trials - 1; `reached`: the goal; `over`: the
-        trial ended; `steps`: of the trial so far; `optimum`: the fewest steps from its start to the goal.
-        """
-        position, heading, trial, reached, over, steps, optimum = self._arrays["record"].copy()
-        return {
-            "cell": self.places(position),
-            "heading": heading,
-            "trial": trial,
-            "reached": reached.astype(np.bool_),
-            "over": over.astype(np.bool_),
-            "steps": steps,
-            "optimum": optimum,
-        }
+        params = (self.limit, trials, GENERATORS.index(generator), round(100 * opened))
+        super().__init__(num_envs, (_reset, _step), size, params, MORE_INTS, MORE_RECORD, pose=pose)
 
 
 @njit(cache=True, nogil=True)
-def _begin_trial(i: int, params: np.ndarray, ints: np.ndarray, rng: np.ndarray, distance: np.ndarray) -> None:
+def _place(i: int, params: np.ndarray, ints: np.ndarray, rng: np.ndarray, distance: np.ndarray) -> None:
+    """Begin a trial in a room drawn uniformly, but not at the goal."""
     start = ints[GOAL, i]
     while start == ints[GOAL, i]:
-        start = random_room(rng, i, params[_SIZE])
-    ints[POSITION, i], ints[HEADING, i] = start, below(rng, i, 4)
-    ints[_OPTIMUM, i] = distance[i, start, ints[HEADING, i]]
-    ints[_TIME, i] = 0
+        start = random_room(rng, i, params[SIZE])
+    ints[START, i], ints[FACING, i] = start, below(rng, i, 4)
+    begin_trial(i, ints, distance)
 
 
 @njit(cache=True, nogil=True)
 def _begin(
     i: int, params: np.ndarray, ints: np.ndarray, cells: np.ndarray, rng: np.ndarray, distance: np.ndarray
 ) -> None:
-    size = params[_SIZE]
+    size = params[SIZE]
     generate(rng, i, cells[i], size, params[_GENERATOR], params[_PERCENT])
     ints[GOAL, i] = random_room(rng, i, size)
     cells[i, ints[GOAL, i]] = GREEN_GOAL
-    distances(cells[i], params[_WIDTH], ints[GOAL, i], distance[i])
-    ints[_TRIAL, i] = ints[_REACHED, i] = 0
-    _begin_trial(i, params, ints, rng, distance)
+    distances(cells[i], params[WIDTH], ints[GOAL, i], distance[i])
+    ints[TRIAL, i] = ints[REACHED, i] = 0
+    _place(i, params, ints, rng, distance)
 
 
 @njit(cache=True, nogil=True)
@@ -126,8 +111,8 @@ def _reset(
 ) -> None:  # fmt: skip
     for i in range(rng.shape[0]):
         _begin(i, params, ints, cells, rng, distance)
-        show(i, NOW, params, ints, cells, image, codes)
         tell(i, NOW, -1, 0.0, True, codes, scalars)
+    look(params, ints, cells, image, codes)
 
 
 @njit(cache=True, nogil=True)
@@ -139,30 +124,14 @@ def _step(
     bad = first_invalid(actions, 3)
     if bad >= 0:
         return bad
+    walk(actions, params, ints, cells, codes, scalars, record, flags)
     for i in range(actions.shape[0]):
-        position, heading = move(cells[i], params[_WIDTH], ints[POSITION, i], ints[HEADING, i], actions[i])
-        ints[POSITION, i], ints[HEADING, i] = position, heading
-        ints[_TIME, i] += 1
-        reached = position == ints[GOAL, i]
-        over = reached or ints[_TIME, i] == params[_LIMIT]
-        ended = over and ints[_TRIAL, i] == params[_TRIALS] - 1
-        reward = 1.0 if reached else 0.0
-        ints[_REACHED, i] += reached
-        record[_AT, i], record[_FACING, i], record[_WHICH, i] = position, heading, ints[_TRIAL, i]
-        record[_SUCCESS, i], record[_OVER, i] = reached, over
-        record[_STEPS, i], record[_BEST, i] = ints[_TIME, i], ints[_OPTIMUM, i]
-        scalars[REWARD, i] = reward
-        scalars[SUCCESS, i] = ints[_REACHED, i] / params[_TRIALS] if ended else np.nan
-        flags[0, i], flags[1, i] = ended and reached, ended and not reached
-        if ended:
-            show(i, FINAL, params, ints, cells, image, codes)
-            tell(i, FINAL, actions[i], reward, False, codes, scalars)
-            _begin(i, params, ints, cells, rng, distance)
-            tell(i, NOW, -1, 0.0, True, codes, scalars)
-        else:
-            if over:
-                ints[_TRIAL, i] += 1
-                _begin_trial(i, params, ints, rng, distance)
-            tell(i, NOW, actions[i], reward, over, codes, scalars)
-        show(i, NOW, params, ints, cells, image, codes)
+        if record[OVER, i]:
+            ints[TRIAL, i] += 1
+            if ints[TRIAL, i] == params[_TRIALS]:
+                end(i, params[_TRIALS], params, ints, cells, image, codes, scalars, record, flags)
+                _begin(i, params, ints, cells, rng, distance)
+            else:
+                _place(i, params, ints, rng, distance)
+    look(params, ints, cells, image, codes)
     return -1

@@ -1,16 +1,29 @@
-"""Trials in mazes: runs from a start to a goal, one after the other in one life; what Atlas and Detour share."""
+"""Trials in mazes: runs from a start to a goal, one after the other in one life; what Maze, Atlas and Detour share."""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 
-from envs.grid_world import FINAL, GOAL, HEADING, NOW, OWN, POSITION, REWARD, SUCCESS, GridWorld, show, tell
+from envs.grid_world import (
+    FINAL,
+    GOAL,
+    HEADING,
+    NOW,
+    OWN,
+    POSITION,
+    PREV_ACTION,
+    REWARD,
+    SUCCESS,
+    GridWorld,
+    show,
+    tell,
+)
 from envs.maze_view import move
 
 SIZE, WIDTH, LIMIT, MORE_PARAMS = range(4)  # params; a family's own begin at MORE_PARAMS
 TIME, TRIAL, REACHED, OPTIMUM, START, FACING, MORE_INTS = range(OWN, OWN + 7)  # ints; its own begin at MORE_INTS
-_AT, _LOOKS, _WHICH, _SUCCESS, _OVER, _STEPS, _BEST, MORE_RECORD = range(8)  # record; its own begin at MORE_RECORD
+_AT, _LOOKS, _WHICH, _SUCCESS, OVER, _STEPS, _BEST, MORE_RECORD = range(8)  # record; its own begin at MORE_RECORD
 
 
 class TrialWorld(GridWorld):
@@ -42,33 +55,37 @@ def begin_trial(i: int, ints: np.ndarray, distance: np.ndarray) -> None:
 
 
 @njit(cache=True, nogil=True)
-def walk(i: int, action: int, params: np.ndarray, ints: np.ndarray, cells: np.ndarray, record: np.ndarray) -> bool:
-    """Move environment i and note what that did; returns whether the trial is over."""
-    position, heading = move(cells[i], params[WIDTH], ints[POSITION, i], ints[HEADING, i], action)
-    ints[POSITION, i], ints[HEADING, i] = position, heading
-    ints[TIME, i] += 1
-    reached = position == ints[GOAL, i]
-    over = reached or ints[TIME, i] == params[LIMIT]
-    ints[REACHED, i] += reached
-    record[_AT, i], record[_LOOKS, i], record[_WHICH, i] = position, heading, ints[TRIAL, i]
-    record[_SUCCESS, i], record[_OVER, i] = reached, over
-    record[_STEPS, i], record[_BEST, i] = ints[TIME, i], ints[OPTIMUM, i]
-    return over
+def walk(
+    actions: np.ndarray, params: np.ndarray, ints: np.ndarray, cells: np.ndarray, codes: np.ndarray,
+    scalars: np.ndarray, record: np.ndarray, flags: np.ndarray,
+) -> None:  # fmt: skip
+    """Move all agents, note and tell what that did. What follows is for the family, where `record[OVER]`."""
+    width, limit = params[WIDTH], params[LIMIT]
+    for i in range(actions.shape[0]):
+        position, heading = move(cells[i], width, ints[POSITION, i], ints[HEADING, i], actions[i])
+        ints[POSITION, i], ints[HEADING, i] = position, heading
+        ints[TIME, i] += 1
+        reached = position == ints[GOAL, i]
+        over = reached or ints[TIME, i] == limit
+        reward = 1.0 if reached else 0.0
+        ints[REACHED, i] += reached
+        record[_AT, i], record[_LOOKS, i], record[_WHICH, i] = position, heading, ints[TRIAL, i]
+        record[_SUCCESS, i], record[OVER, i] = reached, over
+        record[_STEPS, i], record[_BEST, i] = ints[TIME, i], ints[OPTIMUM, i]
+        scalars[REWARD, i], scalars[SUCCESS, i] = reward, np.nan
+        flags[0, i] = flags[1, i] = False
+        tell(i, NOW, actions[i], reward, over, codes, scalars)
 
 
 @njit(cache=True, nogil=True)
-def settle(
-    i: int, action: int, ended: bool, trials: int, params: np.ndarray, ints: np.ndarray, cells: np.ndarray,
-    image: np.ndarray, codes: np.ndarray, scalars: np.ndarray, record: np.ndarray, flags: np.ndarray,
+def end(
+    i: int, trials: int, params: np.ndarray, ints: np.ndarray, cells: np.ndarray, image: np.ndarray,
+    codes: np.ndarray, scalars: np.ndarray, record: np.ndarray, flags: np.ndarray,
 ) -> None:  # fmt: skip
-    """Write reward and ends; success is the share of the life's `trials` that reached the goal."""
+    """End the life of environment i; success is the share of its `trials` that reached the goal."""
     reached = record[_SUCCESS, i] > 0
-    scalars[REWARD, i] = 1.0 if reached else 0.0
-    scalars[SUCCESS, i] = ints[REACHED, i] / trials if ended else np.nan
-    flags[0, i], flags[1, i] = ended and reached, ended and not reached
-    if ended:
-        show(i, FINAL, params, ints, cells, image, codes)
-        tell(i, FINAL, action, scalars[REWARD, i], False, codes, scalars)
-        tell(i, NOW, -1, 0.0, True, codes, scalars)
-    else:
-        tell(i, NOW, action, scalars[REWARD, i], record[_OVER, i] > 0, codes, scalars)
+    scalars[SUCCESS, i] = ints[REACHED, i] / trials
+    flags[0, i], flags[1, i] = reached, not reached
+    show(i, FINAL, params, ints, cells, image, codes)
+    tell(i, FINAL, codes[NOW, PREV_ACTION, i] - 1, scalars[REWARD, i], False, codes, scalars)
+    tell(i, NOW, -1, 0.0, True, codes, scalars)
