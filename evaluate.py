@@ -6,6 +6,7 @@ need no training go by their names: `python evaluate.py --agent never-reverse --
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import dataclass
 from itertools import product
@@ -55,6 +56,8 @@ class Args:
     """Write what happened in every life, a JSON object a line; see docs/runs.md."""
     video: Path | None = None
     """Write the beginning of the first episode of all agents on the first environment, side by side, as a GIF."""
+    report: Path | None = None
+    """Write one self-contained HTML page: tables, curves, frontiers, replays (extra: plot)."""
 
 
 def players(args: Args) -> list[Player]:
@@ -106,24 +109,31 @@ def main(argv: list[str]) -> int:
     )
     played = games(args, hp)
     writer = Writer(args.trajectories) if args.trajectories else None
-    entries, films = list[compare.Entry](), list[Film]()
+    entries, films = list[compare.Entry](), dict[tuple[str, str], Film]()
     for who, env_id, change in played:
         print(f"{who} on {env_id} {change or ''}".rstrip(), file=sys.stderr)
-        watches = [Film()] if args.video and env_id == played[0][1] else []
+        watches = [Film()] if args.report or (args.video and env_id == played[0][1]) else []
         entries.append(compare.play(who, env_id, settings, change, watches=watches, writer=writer))
-        films += [film.of(entries[-1].row["agent"]) for film in watches]
+        for film in watches:  # of several seeds, the first
+            films.setdefault((entries[-1].row["agent"], env_id), film.of(entries[-1].row["agent"]))
     if writer:
         writer.close()
     if args.video:
-        print(f"wrote {args.video}, {Film.write(args.video, films)} frames", file=sys.stderr)
+        shown = [film for (_, env_id), film in films.items() if env_id == played[0][1]]
+        print(f"wrote {args.video}, {Film.write(args.video, shown)} frames", file=sys.stderr)
     if args.bounds:
-        shown = tuple(who for who in args.agent if not agents.get(who).trained)
+        ready = tuple(who for who in args.agent if not agents.get(who).trained)
         for env_id in dict.fromkeys(env_id for _, env_id, _ in played):
-            entries += bounds.bounds(env_id, settings, but=shown)
+            entries += bounds.bounds(env_id, settings, but=ready)
     rows = compare.rows(entries)
     print(tables.FORMATS[args.table](rows))
     if args.suite and args.table == "md":
         print(tables.references(SUITES[args.suite].references))
+    if args.report:
+        from experiments import report
+
+        report.write(args.report, rows, entries, films, shlex.join(["python", "evaluate.py", *argv]))
+        print(f"wrote {args.report}", file=sys.stderr)
     return int(writer is not None and writer.failed)
 
 

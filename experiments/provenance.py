@@ -38,13 +38,13 @@ def append(config: RunConfig) -> None:
             "python": platform.python_version(),
             "machine": f"{platform.system()} {platform.machine()}",
             "versions": {name: metadata.version(name) for name in PACKAGES},
-            "git": _git(),
+            "git": commit(),
         }
     )
     checkpoint.write_atomic(path, json.dumps(starts, indent=2).encode())
 
 
-def _git() -> str | None:
+def commit() -> str | None:
     """Return the commit of this program, "+changes" where the tree differs; None outside of git."""
     root = Path(__file__).resolve().parent.parent
     try:

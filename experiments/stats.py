@@ -34,9 +34,9 @@ def aggregate_median(scores: np.ndarray) -> float:
 
 def aggregate_iqm(scores: np.ndarray) -> float:
     """Interquartile mean: the mean of the middle half of all scores (runs, tasks)."""
-    from scipy.stats import trim_mean  # here, because importing it takes most of a second
-
-    return float(trim_mean(scores, proportiontocut=0.25, axis=None))
+    ordered = np.sort(scores, axis=None)  # scipy's trim_mean is the same and takes ten times as long
+    cut = int(0.25 * ordered.size)
+    return float(ordered[cut : ordered.size - cut].mean())
 
 
 def aggregate_optimality_gap(scores: np.ndarray, gamma: float = 1.0) -> float:

@@ -1,0 +1,143 @@
+"""Lists of jobs: planned, shared, killed, begun again; nothing is lost, nothing is trained twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from agents import checkpoint
+from experiments import config as configs
+from experiments import grid, plan, run
+from experiments.config import RunConfig, resolve
+
+ROOT = Path(__file__).resolve().parent.parent
+FLAGS = ("--agent", "gru", "none", "--env", "RecallMix-N8-D16-v0", "--seed", "0", "1", "--steps", "4096")
+SIZES = ("--num-envs", "8", "--hp.num-steps", "16", "--hp.hidden", "8", "--save-every", "512")
+
+
+def jobs(tmp_path: Path, seeds: int = 2) -> list[RunConfig]:
+    """The same jobs as FLAGS and SIZES describe."""
+    base = RunConfig(
+        agent="gru",
+        env="RecallMix-N8-D16-v0",
+        budget="steps=4096",
+        hp={"num_envs": 8, "num_steps": 16, "hidden": 8},
+        logdir=str(tmp_path),
+        save_every=512,
+    )
+    return [resolve(replace(base, agent=agent, seed=seed)) for agent in ("gru", "none") for seed in range(seeds)]
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+def starts(config: RunConfig) -> int:
+    """How often a run was begun or continued."""
+    return len(json.loads((config.folder / "provenance.json").read_text()))
+
+
+def last(config: RunConfig) -> dict[str, torch.Tensor]:
+    return checkpoint.load(config.folder / "last.safetensors")[0]
+
+
+# -- the plan ------------------------------------------------------------
+
+
+def test_shards_are_disjoint_and_complete() -> None:
+    parts = [plan.shard(list(range(10)), f"{k}/3") for k in (1, 2, 3)]
+    assert parts == [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8]]
+    assert plan.shard([1, 2], "") == [1, 2]
+
+
+@pytest.mark.parametrize("part", ["0/3", "4/3", "3", "a/b", "1/0", "1/2/3"])
+def test_wrong_shards_are_explained(part: str) -> None:
+    with pytest.raises(ValueError, match=r"--shard takes K/N.*3/16"):
+        plan.shard([1], part)
+
+
+def test_a_fingerprint_is_of_what_is_trained(tmp_path: Path) -> None:
+    job = jobs(tmp_path)[0]
+    for same in ({"budget": "steps=8192"}, {"logdir": "elsewhere"}, {"num_threads": 2}):
+        assert configs.fingerprint(replace(job, **same)) == configs.fingerprint(job)  # type: ignore[arg-type]
+    for other in ({"seed": 7}, {"hp": job.hp | {"gamma": 0.1}}, {"env": "Recall-N8-D0-v0"}):
+        assert configs.fingerprint(replace(job, **other)) != configs.fingerprint(job)  # type: ignore[arg-type]
+
+
+def test_the_plan_says_what_is_done_and_what_it_costs(tmp_path: Path) -> None:
+    done, new, *_ = jobs(tmp_path)
+    run.train(done)
+    longer = replace(done, budget="steps=8192")
+    lines = plan.table([done, new, longer]).splitlines()
+    assert "finished" in lines[1] and "new" in lines[2] and "at 4.1k" in lines[3]
+    assert all(configs.fingerprint(job) in line for job, line in zip((done, new), lines[1:3], strict=True))
+    assert lines[-1].startswith("3 jobs, ") and "s of one worker" in lines[-1]
+    with run.lock(new.folder.parent):
+        assert not run.claimed(new.folder)
+
+
+# -- restarts ------------------------------------------------------------
+
+
+def test_what_is_finished_is_skipped_and_what_is_claimed_is_waited_for(tmp_path: Path) -> None:
+    done, half, held, _ = jobs(tmp_path)
+    run.train(done)
+    run.train(replace(half, budget="steps=1024"))
+    held.folder.mkdir(parents=True)
+    claim = run.lock(held.folder)
+    claim.__enter__()
+    threading.Timer(1.0, claim.__exit__, (None, None, None)).start()
+    outcomes = grid.run_jobs([done, half, held], workers=3, resume=True)
+    assert [o.exit_code for o in outcomes] == [0, 0, 0] and outcomes[0].message == "finished before"
+    assert [starts(job) for job in (done, half, held)] == [1, 2, 1]
+    with pytest.raises(run.RunError, match="--resume"):  # another budget is not the same command
+        grid.run_jobs([replace(done, budget="steps=8192")], workers=1)
+    assert grid.run_jobs([done, held], workers=1)[1].message == "finished before"  # the same one is
+
+
+def test_five_kills_change_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "train.py", *FLAGS, *SIZES, "--workers", "2", "--logdir", str(tmp_path / "killed")]
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+
+    for _ in range(5):
+        before = len(list(tmp_path.glob("killed/**/step-*")))
+        process = start()
+        wait_for(lambda before=before: len(list(tmp_path.glob("killed/**/step-*"))) > before or process.poll() == 0)  # noqa: B023
+        process.kill()
+        process.wait()
+    assert start().wait(timeout=300) == 0
+    for whole, killed in zip(jobs(tmp_path / "whole"), jobs(tmp_path / "killed"), strict=True):
+        run.train(whole)
+        expected, found = last(whole), last(killed)
+        for name, tensor in expected.items():
+            torch.testing.assert_close(found[name], tensor, rtol=0, atol=0, equal_nan=True, msg=name)
+        assert run.result_of(killed.folder)["steps"] == 4096
+
+
+def test_workers_do_not_outlive_their_grid(tmp_path: Path) -> None:
+    first, second = (replace(job, budget="steps=1e9") for job in jobs(tmp_path)[:2])
+    words = [str(w) for w in ("--agent", "gru", *FLAGS[3:], *SIZES, "--steps", "1e9", "--logdir", tmp_path)]
+    process = subprocess.Popen([sys.executable, "train.py", *words], cwd=ROOT, stdout=subprocess.DEVNULL)
+    wait_for(lambda: all(list(job.folder.glob("step-*")) for job in (first, second)))
+    assert run.claimed(first.folder) and str(os.getpid()) not in run.holder(first.folder)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    wait_for(lambda: not run.claimed(first.folder) and not run.claimed(second.folder))
+    assert run.result_of(first.folder)["status"] == "stopped" == run.result_of(second.folder)["status"]
