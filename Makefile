@@ -5,6 +5,7 @@
 #   make lint    ruff and mypy
 #   make bench   speed of the worlds, of training and of an acting step
 #   make results the published tables (hours; resumable)
+#   make pictures the pictures in docs/images
 #   make clean   remove .venv, caches and build leftovers (never runs/)
 #
 # PYTHON=python3.12 picks another interpreter; pip's own settings are respected
@@ -16,7 +17,7 @@ BIN := $(VENV)/bin
 # One thread a process: the models are too small to gain from two, and workers share the cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test lint bench results clean
+.PHONY: run test lint bench results pictures clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.base
@@ -37,6 +38,9 @@ bench: $(VENV)/.dev
 
 results: $(VENV)/.dev
 	$(BIN)/python benchmarks/results.py
+
+pictures: $(VENV)/.dev
+	$(BIN)/python benchmarks/pictures.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

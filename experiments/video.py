@@ -17,6 +17,8 @@ FPS = 8
 MOST_FRAMES = 400
 """A film shows so many steps at most: a life may have a million."""
 _TRAIL, _INK, _PAPER = (214, 69, 65), (45, 42, 38), (250, 247, 240)
+_CARRIED = ("over", "back")
+"""In a trace: the agent has been put somewhere else, to begin the next trial or attempt."""
 _LINE = 22  # pixels for the name of the agent
 
 
@@ -39,6 +41,9 @@ class Film(Watch):
     def step(self, actions: np.ndarray, out: Transition) -> None:
         """Take a picture, unless it would be one of the next episode."""
         self._over |= bool(out.terminated[0] or out.truncated[0])
+        told = self._world.trace()
+        if any(told[name][0] for name in _CARRIED if name in told):
+            self._path.append(None)
         if not self._over and len(self.frames) < self._most:
             self._take()
 
@@ -70,18 +75,13 @@ class Film(Watch):
 
 
 def with_path(picture: np.ndarray, path: Sequence[tuple[float, float] | None]) -> np.ndarray:
-    """Draw the path so far, pixels (x, y), into a copy of a picture (H, W, 3), older parts fainter.
-
-    A step much longer than the usual one was a jump, to the start of the next trial for example: no line.
-    """
+    """Draw the path so far, pixels (x, y), into a copy of a picture (H, W, 3), older parts fainter; None breaks it."""
     image = Image.fromarray(picture)
     steps = [(a, b) for a, b in pairwise(path) if a is not None and b is not None and a != b]
-    longest = 1.5 * float(np.median([max(abs(a[0] - b[0]), abs(a[1] - b[1])) for a, b in steps])) if steps else 0.0
     layer = Image.new("RGBA", image.size)
     pen = ImageDraw.Draw(layer)
     for age, (a, b) in zip(range(len(steps), 0, -1), steps, strict=True):
-        if max(abs(a[0] - b[0]), abs(a[1] - b[1])) <= longest:
-            pen.line((*a, *b), (*_TRAIL, max(70, 230 - age)), max(2, picture.shape[0] // 160))
+        pen.line((*a, *b), (*_TRAIL, max(90, 230 - age)), max(2, picture.shape[0] // 120))
     image.paste(layer, mask=layer)
     return np.asarray(image)
 

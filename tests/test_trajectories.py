@@ -95,9 +95,9 @@ def test_films_show_several_agents_with_their_paths(tmp_path: Path) -> None:
         assert image.size == (2 * width + 8, height + 22) and getattr(image, "n_frames", 1) > 20
 
 
-def test_jumps_are_not_drawn() -> None:
+def test_a_path_may_be_broken() -> None:
     paper = np.full((100, 100, 3), 255, np.uint8)
-    walk = [(10.0, 10.0), (20.0, 10.0), (30.0, 10.0), (90.0, 90.0)]
+    walk = [(10.0, 10.0), (20.0, 10.0), (30.0, 10.0), None, (90.0, 90.0)]
     drawn = with_path(paper, walk)
     assert (drawn[10, 10:30] != 255).any(axis=1).all() and (drawn[40:] == 255).all() and (paper == 255).all()
     assert (with_path(paper, [None, None]) == 255).all()
