@@ -82,7 +82,7 @@ _LABYRINTH = Suite(
     (
         Reference("Labyrinth-v0", "19 mice", 0.393, _MICE, "read off their sequences; range 0.32-0.50", "E"),
         Reference("Labyrinth-v0", "10 rewarded mice", 27, _MICE, "median; range 5-42", "R45"),
-        Reference("Labyrinth-v0", "10 rewarded mice", 0.73, _MICE, "mean; median 0.81", "late_perfect"),
+        Reference("Labyrinth-v0", "10 rewarded mice", 0.73, _MICE, "mean; median 0.81", "late"),
         Reference("Labyrinth-v0", "10 rewarded mice", 224, _MICE, "median", "first_arrival"),
         Reference("Labyrinth-v0", "19 mice", 0.74, _MICE, "14 of 19", "home_direct"),
     ),
