@@ -1,6 +1,7 @@
 """Agents by name: the only registry. An agent is a dataclass of settings and a constructor.
 
 model = agents.make("superposed", "RecallMix-N32-D16-v0").learn(100_000)
+model = agents.load("runs/RecallMix-N32-D16-v0/superposed/seed0")
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ import envs
 from agents import keydoor_searcher, labyrinth_walks, lifetime, maze_reflexes, reflexes, sb3
 from agents.config import PPOConfig
 from agents.cores import CORES
+from agents.loading import load
 from agents.ppo import MemoryPPO
 from envs.vec import as_world
+
+__all__ = ["AGENTS", "REFLEXES", "Agent", "count_parameters", "get", "load", "make", "scaled"]
 
 
 class Agent(NamedTuple):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +12,6 @@ import numpy as np
 
 import agents
 import envs
-from agents import checkpoint
-from agents.ppo import MemoryPPO
 from envs.suites import metrics
 from experiments import config as configs
 from experiments.budget import bill
@@ -61,41 +58,14 @@ def find_runs(paths: list[Path]) -> list[Path]:
     return sorted(found)
 
 
-def checkpoint_path(folder: Path, name: str) -> Path:
-    """Return the file that `best`, `last` or a number of steps stands for. ValueError for another word."""
-    if name in ("best", "last"):
-        return folder / f"{name}.safetensors"
-    try:
-        return folder / f"step-{int(float(name)):012d}.safetensors"
-    except ValueError:
-        raise ValueError(f"--checkpoint takes best, last or a number of steps, got {name!r}.") from None
-
-
 def load(folder: Path, world: envs.World, name: str = "last", hp: dict[str, Any] | None = None) -> Any:
     """Load a trained agent to act in `world`; `hp` may change `dim` and nothing else (ValueError)."""
     config = configs.of(folder)
-    with warnings.catch_warnings():  # SB3 warns of minibatches that do not fit; acting has none
-        warnings.simplefilter("ignore", UserWarning)
-        algorithm = configs.build(replace(config, device="cpu"), world)
-    tensors, meta = checkpoint.load(checkpoint_path(folder, name))
-    if isinstance(algorithm, MemoryPPO):
-        policy = {key.removeprefix("policy."): part for key, part in tensors.items() if key.startswith("policy.")}
-        try:
-            algorithm.policy.load_state_dict(policy)
-        except RuntimeError as error:
-            raise ValueError(
-                f"{folder} was trained on {config.env}, whose observations or actions differ from those asked for: "
-                f"evaluate it on environments of that family, for example --env {config.env}."
-            ) from error
-    else:
-        algorithm.load_parameters(tensors, meta["algorithm"])
-    grown = {"dim": config.hp["grow"][-1]} if config.hp.get("grow") else {}
-    changed = grown | configs.typed(configs.kind(config.agent), hp or {})
-    for key, value in changed.items():
+    changed = configs.typed(configs.kind(config.agent), hp or {})
+    for key in changed:
         if key != "dim":
             raise ValueError(f"--hp.{key} cannot change after training; only dim can: it has no trained parameters.")
-        algorithm.resize(value)
-    return algorithm
+    return agents.load(folder, world, name, changed.get("dim"))
 
 
 def play(

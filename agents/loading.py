@@ -1,0 +1,79 @@
+"""A trained agent from its run folder, to act, to look at, or to train on."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import envs
+from agents import checkpoint as checkpoints
+from agents.ppo import MemoryPPO
+from envs.vec import as_world
+
+
+def load(run: str | Path, env: Any = None, checkpoint: str = "last", dim: int | None = None) -> Any:
+    """Load what `train.py` has trained; its `predict` is Stable-Baselines3's.
+
+    Args:
+        run: the run folder, or a folder above it with no other run in it.
+        env: World, VecEnv, gymnasium environment or id with the spaces of the training; None for the training's own.
+        checkpoint: `best`, `last` or the number of steps of a numbered checkpoint.
+        dim: another D for a superposed memory; None for the one that training ended with.
+
+    Raises:
+        ValueError: if there is no such run, or `env` has other observations or actions.
+        CheckpointError: if the checkpoint is missing or damaged.
+    """
+    from agents import get
+
+    folder, settings = _read(Path(run))
+    agent = get(settings["agent"])
+    world = envs.make(settings["env"], 1, **settings["env_kwargs"]) if env is None else as_world(env)
+    try:
+        config = agent.config(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings["hp"].items()})
+    except TypeError as error:
+        raise ValueError(f"{folder} has settings that {settings['agent']} does not have here: {error}.") from error
+    with warnings.catch_warnings():  # SB3 warns of minibatches that do not fit; acting has none
+        warnings.simplefilter("ignore", UserWarning)
+        model = agent.build(config, world, settings["seed"], "cpu")
+    tensors, meta = checkpoints.load(checkpoint_path(folder, checkpoint))
+    if not isinstance(model, MemoryPPO):
+        model.load_parameters(tensors, meta["algorithm"])
+        return model
+    try:
+        model.policy.load_state_dict({n[7:]: part for n, part in tensors.items() if n.startswith("policy.")})
+    except RuntimeError as error:
+        raise ValueError(
+            f"{folder} was trained on {settings['env']}, whose observations or actions differ from those asked for: "
+            f"use environments of that family, for example {settings['env']}."
+        ) from error
+    grown = settings["hp"].get("grow")
+    if dim or grown:
+        model.resize(dim or grown[-1])
+    return model
+
+
+def checkpoint_path(folder: Path, name: str) -> Path:
+    """Return the file that `best`, `last` or a number of steps stands for. ValueError for another word."""
+    if name in ("best", "last"):
+        return folder / f"{name}.safetensors"
+    try:
+        return folder / f"step-{int(float(name)):012d}.safetensors"
+    except ValueError:
+        raise ValueError(f"--checkpoint takes best, last or a number of steps, got {name!r}.") from None
+
+
+def _read(path: Path) -> tuple[Path, dict[str, Any]]:
+    """Find the run at or under `path`: its folder and its settings."""
+    found = [path / "config.json"] if (path / "config.json").is_file() else sorted(path.glob("**/config.json"))
+    if len(found) != 1:
+        names = f": name one of {', '.join(str(f.parent) for f in found)}" if found else ", such as train.py writes"
+        raise ValueError(f"{path} holds {len(found)} runs, and one is needed{names}.")
+    try:
+        settings = json.loads(found[0].read_text())
+        needed = {name: settings[name] for name in ("agent", "env", "seed", "hp", "env_kwargs")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{found[0]} does not describe a run ({error}): train.py writes such a file.") from error
+    return found[0].parent, needed
