@@ -10,7 +10,7 @@ its curve instead of a fit, and for R45, S45 and the late share, which are ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import NamedTuple
 
@@ -126,16 +126,22 @@ def explores(life: Life) -> np.ndarray:
     return np.cumsum(change)[:-1] == 0
 
 
-def distinct_ends(visits: np.ndarray, width: int) -> float:
-    """Return the mean number of distinct values in windows of `width` visits, moved on by a quarter of it."""
+def distinct_ends(visits: np.ndarray, widths: Iterable[int]) -> np.ndarray:
+    """Return the mean number of distinct values in windows of so many visits, moved on by a quarter of that.
+
+    visits (V,), each width at most V; one number a width.
+    """
     before = np.full(len(visits), -1)  # the last visit to the same end
     order = np.argsort(visits, kind="stable")
     same = visits[order][1:] == visits[order][:-1]
     before[order[1:][same]] = order[:-1][same]
-    stride = max(1, width // 4)
-    windows = np.lib.stride_tricks.sliding_window_view(before, width)[::stride]
-    first = np.arange(0, len(visits) - width + 1, stride)
-    return float((windows < first[:, None]).sum(1).mean())
+    means = []
+    for width in widths:
+        stride = max(1, width // 4)
+        windows = np.lib.stride_tricks.sliding_window_view(before, width)[::stride]
+        first = np.arange(0, len(visits) - width + 1, stride)
+        means.append((windows < first[:, None]).sum() / len(first))
+    return np.array(means)
 
 
 def explorer_efficiency(life: Life) -> float:
@@ -144,13 +150,17 @@ def explorer_efficiency(life: Life) -> float:
     That number of visits is interpolated linearly between even widths of `distinct_ends`.
     """
     visits = life.path[life.ends & explores(life)]
-    half, last = (life.home + 1) / 4, 0.0
-    for width in range(2, len(visits) + 1, 2):
-        seen = distinct_ends(visits, width)
-        if seen >= half:
-            return half / (width - 2 + 2 * (half - last) / (seen - last))
-        last = seen
-    return NAN
+    half, most = (life.home + 1) // 4, len(visits) // 2 * 2
+    coarse = np.append(np.arange(half, most, 16), most)
+    enough = np.flatnonzero(distinct_ends(visits, coarse) >= half) if most >= half else _NONE
+    if not len(enough):
+        return NAN
+    last = coarse[enough[0]]
+    widths = np.arange(max(2, last - 16), last + 1, 2)
+    seen = distinct_ends(visits, widths)
+    k = int(np.argmax(seen >= half))
+    around = slice(max(0, k - 1), k + 1)
+    return float(half / np.interp(half, seen[around], widths[around]))
 
 
 def visits_from_birth(life: Life, share: float) -> float:

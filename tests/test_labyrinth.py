@@ -370,10 +370,11 @@ def test_measures_of_a_life_by_hand() -> None:
 
 def test_windows_count_distinct_ends() -> None:
     visits = np.random.default_rng(0).integers(8, size=60)
-    for width in (1, 2, 5, 12):
+    widths = (1, 2, 5, 12)
+    for width, seen in zip(widths, scores.distinct_ends(visits, widths), strict=True):
         starts = range(0, 60 - width + 1, max(1, width // 4))
         expected = np.mean([len(set(visits[s : s + width].tolist())) for s in starts])
-        assert scores.distinct_ends(visits, width) == pytest.approx(expected)
+        assert seen == pytest.approx(expected)
 
 
 def test_nodes_that_are_no_neighbours_are_named() -> None:
