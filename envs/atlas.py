@@ -55,13 +55,15 @@ class Atlas(TrialWorld):
         At the goal in the last trial of the last block; truncation where that trial runs out of time.
     Memory demand
         K mazes kept apart, the present one recognised on the way, none overwritten by the next. At the optimum a
-        life takes some 10 K trials visits steps with mazes of 11 x 11.
+        life takes some 22 K trials visits steps, 35,000 with K = 20.
     Oracle
         Breadth-first search over (x, y, heading) in the present maze: success (share of trials that reached the goal)
         1.0. In the first trial of a first visit nobody can know the way; in that of a revisit it can be known as soon
-        as the maze is recognised: steps / optimum there is the score, by number of the visit.
+        as the maze is recognised: steps / optimum there is the score, by number of the visit. Searching anew each time
+        is the yardstick: `greedy-map` takes 2.0 times the optimum in the median and less than three times in 62 % of
+        first visits (256 mazes); with mazes of 11 x 11 it is 1.0 and 98 %, which leaves nothing to remember.
     Registered ids
-        `Atlas-K{mazes}-v0`.
+        `Atlas-K{mazes}-v0`; `Atlas-S{size}-K{mazes}-v0` with mazes of another size.
     Reference
         None; streams of contexts without labels as in Heald, Lengyel and Wolpert 2021 (COIN, Nature 600:489-493).
     """
@@ -70,7 +72,7 @@ class Atlas(TrialWorld):
         self,
         num_envs: int = 1,
         mazes: int = 4,
-        size: int = 11,
+        size: int = 21,
         trials: int = 20,
         visits: int = 4,
         opened: float = 0.5,
