@@ -75,7 +75,7 @@ _MICE = "Rosenberg et al. 2021, eLife 10:e66175"
 _LABYRINTH = Suite(
     "labyrinth",
     "The maze of the mice, one unbroken life: search, a route learned at once, the way home.",
-    ("Labyrinth-v0", "Labyrinth-Local-v0", "Labyrinth-Noisy-v0", "Labyrinth-Bout-v0"),
+    ("Labyrinth-v0", "Labyrinth-Bout-v0", "Labyrinth-Local-v0", "Labyrinth-Drift-v0", "Labyrinth-Noisy-v0"),
     ("exploration", "navigation", "lifetime"),
     100,
     ("labyrinth",),
