@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 import agents
+from agents.reflexes import Unfit
 from envs.suites import SUITES
 from experiments import bounds, cli, compare, tables
 from experiments import config as configs
@@ -97,6 +98,27 @@ def games(args: Args, hp: dict[str, Any]) -> list[tuple[Player, str, dict[str, A
     return played
 
 
+def play(
+    played: list[tuple[Player, str, dict[str, Any]]], settings: compare.Settings, args: Args, writer: Writer | None
+) -> tuple[list[compare.Entry], dict[tuple[str, str], Film]]:
+    """Play all games; films by agent and environment. An agent that is not made for a world is left out there."""
+    entries, films = list[compare.Entry](), dict[tuple[str, str], Film]()
+    for who, env_id, change in played:
+        print(f"{who} on {env_id} {change or ''}".rstrip(), file=sys.stderr)
+        watches = [Film()] if args.report or (args.video and env_id == played[0][1]) else []
+        try:
+            entry = compare.play(who, env_id, settings, change, watches=watches, writer=writer)
+        except Unfit as error:
+            if len(played) == 1:
+                raise
+            print(f"left out: {error}", file=sys.stderr)
+            continue
+        entries.append(entry)
+        for film in watches:  # of several seeds, the first
+            films.setdefault((entry.row["agent"], env_id), film.of(entry.row["agent"]))
+    return entries, films
+
+
 def main(argv: list[str]) -> int:
     """Run the command line and return the exit code."""
     args, hp = cli.parse(Args, argv)
@@ -109,16 +131,10 @@ def main(argv: list[str]) -> int:
     )
     played = games(args, hp)
     writer = Writer(args.trajectories) if args.trajectories else None
-    entries, films = list[compare.Entry](), dict[tuple[str, str], Film]()
-    for who, env_id, change in played:
-        print(f"{who} on {env_id} {change or ''}".rstrip(), file=sys.stderr)
-        watches = [Film()] if args.report or (args.video and env_id == played[0][1]) else []
-        entries.append(compare.play(who, env_id, settings, change, watches=watches, writer=writer))
-        for film in watches:  # of several seeds, the first
-            films.setdefault((entries[-1].row["agent"], env_id), film.of(entries[-1].row["agent"]))
+    entries, films = play(played, settings, args, writer)
     if writer:
         writer.close()
-    if args.video:
+    if args.video and films:
         shown = [film for (_, env_id), film in films.items() if env_id == played[0][1]]
         print(f"wrote {args.video}, {Film.write(args.video, shown)} frames", file=sys.stderr)
     if args.bounds:

@@ -59,9 +59,11 @@ def _reflex(name: str) -> Agent:
             if form.fits(world):
                 return form(world, seed)
         able = [other for other in REFLEXES if any(form.fits(world) for form in REFLEXES[other])]
-        raise ValueError(f"{name} does not play {type(world.unwrapped).__name__}; reflexes that do: {', '.join(able)}.")
+        raise reflexes.Unfit(
+            f"{name} does not play {type(world.unwrapped).__name__}; reflexes that do: {', '.join(able)}."
+        )
 
-    about = " ".join((REFLEXES[name][0].__doc__ or "").split())
+    about = " ".join((form.__doc__ or "").splitlines()[0] for form in REFLEXES[name])
     return Agent(reflexes.ReflexConfig, build, trained=False, about=about)
 
 

@@ -25,6 +25,10 @@ class ReflexConfig:
     """A reflex has no settings."""
 
 
+class Unfit(ValueError):
+    """An agent without training is not made for a world; the message says which are."""
+
+
 class Reflex:
     """Base of the reflexes: `act`, and `initial_state` where there is something to remember."""
 
