@@ -194,23 +194,23 @@ class EnvpoolWorld(World):
 
     def render(self, i: int = 0) -> np.ndarray:
         """Draw environment i with MiniGrid's own renderer."""
-        picture: Any = self._twin(i).render()
+        picture: Any = self.twin(i).render()
         return np.asarray(picture)
 
     def spot(self, i: int) -> tuple[float, float] | None:
         """Return where in the picture the agent is."""
-        return minigrid_spot(self._twin(i))
+        return minigrid_spot(self.twin(i))
 
     def ansi(self, i: int = 0) -> str:
         """Describe environment i: the mission and MiniGrid's map, two letters a cell."""
-        twin = self._twin(i)
+        twin = self.twin(i)
         return f"{twin.mission}\n{twin.pprint_grid()}"
 
     def debug_state(self, i: int) -> Any:
         """Return envpool's view into environment i: its grid, agent, load and targets."""
         return self._pool.debug_states([i])[0]
 
-    def _twin(self, i: int) -> Any:
+    def twin(self, i: int) -> Any:
         """Return a MiniGridEnv in the situation of environment i."""
         if self._picture is None:
             self._picture = _python_env(self.env_id)

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from envs import family_of, make
+from envs import family_of, make, minigrid_oracle
 from envs.labyrinth import Labyrinth
 from envs.labyrinth_oracle import Patrol, expected_return
+from envs.maze import Maze
 from envs.recall import Recall
 from envs.tmaze import EndlessTMaze, TMaze
 from envs.world import Obs, World
@@ -76,7 +77,8 @@ class Informed:
 
 def has_oracle(world: World) -> bool:
     """Whether `oracle` knows a policy for this world."""
-    return type(world.unwrapped) in ORACLES or hasattr(world.unwrapped, "best_actions")
+    inner = world.unwrapped
+    return type(inner) in ORACLES or hasattr(inner, "best_actions") or minigrid_oracle.fits(inner)
 
 
 def oracle(world: World | str) -> Any:
@@ -89,6 +91,8 @@ def oracle(world: World | str) -> Any:
         return ORACLES[type(inner)](inner)
     if hasattr(inner, "best_actions"):
         return Informed(inner)
+    if minigrid_oracle.fits(inner):
+        return minigrid_oracle.OnFoot(inner)
     raise ValueError(f"no oracle is known for {type(inner).__name__}: give it `best_actions() -> (B,)`.")
 
 
@@ -117,6 +121,10 @@ def _labyrinth_optimum(arguments: dict[str, Any]) -> Optimum:
     # A random walk from node 0 comes to the port before it comes home with 1 / depth, and directly with 1/3 a junction.
     # That is the share of perfect runs; lives that have no late run count as 0, so that success is a little less.
     return Optimum(1.0, expected_return(depth, life), depth / 3 ** (depth - 1))
+
+
+def _maze_optimum(arguments: dict[str, Any]) -> Optimum:
+    return Optimum(1.0, float(arguments.get("trials", 5)), math.nan)
 
 
 def _recall_oracle(world: Recall) -> Oracle:
@@ -159,6 +167,7 @@ def _endless_oracle(world: EndlessTMaze) -> Oracle:
 
 _OPTIMA: dict[Any, Callable[[dict[str, Any]], Optimum]] = {
     Labyrinth: _labyrinth_optimum,
+    Maze: _maze_optimum,
     Recall: _recall_optimum,
     TMaze: _tmaze_optimum,
     EndlessTMaze: _endless_optimum,

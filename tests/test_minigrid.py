@@ -10,6 +10,7 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import envs
 from envs.minigrid import EnvpoolWorld, compact_space, copy_into
+from envs.oracle import has_oracle, oracle
 from envs.vec import WorldEnv, as_world
 from envs.world import Obs, World, copy_obs, row
 
@@ -179,3 +180,58 @@ def test_babyai_and_checkers() -> None:
         check_env(env, skip_render_check=True)
         sb3_check_env(env, warn=False)  # it warns that this is no picture: cells hold codes
     assert as_world(gymnasium.make(MEMORY)).observation_space == compact_space(7)
+
+
+@pytest.mark.parametrize("engine", ["minigrid", "envpool"])
+@pytest.mark.parametrize("env_id", [MEMORY, "MiniGrid-FourRooms-v0", "MiniGrid-Empty-Random-6x6-v0",
+                                    "MiniGrid-LavaCrossingS9N2-v0"])  # fmt: skip
+def test_the_oracle_takes_the_shortest_way(engine: str, env_id: str) -> None:
+    """Breadth-first search on MiniGrid's own `step` finds no way with fewer actions."""
+    world = make(env_id, 4, engine)
+    best, obs = oracle(world), world.reset(1)
+    state, starts, ended = None, np.ones(4, bool), 0
+    fewest, steps = np.zeros(4, int), np.zeros(4, int)
+    while ended < 8:
+        for i in np.flatnonzero(starts).tolist():
+            fewest[i], steps[i] = search(best.twin(i)), 0
+        actions, state = best.predict(obs, state, starts)
+        out = world.step(actions)
+        obs, starts, steps = out.obs, out.terminated | out.truncated, steps + 1
+        assert (out.success[starts] == 1).all() and (steps[starts] == fewest[starts]).all()
+        ended += int(starts.sum())
+    world.close()
+
+
+def search(env: Any) -> int:
+    """Count the fewest actions to a reward by trying them all, breadth first."""
+    start = (tuple(env.agent_pos), env.agent_dir)
+    seen, frontier, steps = {start}, [start], 0
+    env.gen_obs = dict  # the steps are tried blindly
+    try:
+        while frontier:
+            steps, poses = steps + 1, []
+            for pose in frontier:
+                for action in range(3):
+                    (env.agent_pos, env.agent_dir), env.step_count = pose, 0
+                    _, reward, terminated, _, _ = env.step(action)
+                    if reward > 0:
+                        return steps
+                    pose_after = (tuple(env.agent_pos), env.agent_dir)
+                    if not terminated and pose_after not in seen:
+                        seen.add(pose_after)
+                        poses.append(pose_after)
+            frontier = poses
+    finally:
+        env.agent_pos, env.agent_dir = start
+        env.step_count = 0
+        del env.gen_obs
+    raise AssertionError("no way to a reward")
+
+
+def test_what_needs_more_than_feet_has_no_oracle() -> None:
+    for env_id in ("MiniGrid-DoorKey-5x5-v0", "CartPole-v1"):
+        world = envs.make(env_id, 1)
+        assert not has_oracle(world)
+        with pytest.raises(ValueError, match="no oracle"):
+            oracle(world)
+        world.close()
