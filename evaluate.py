@@ -18,8 +18,10 @@ from tyro.conf import Positional, arg
 import agents
 from agents.reflexes import Unfit
 from envs.suites import SUITES
-from experiments import bounds, cli, compare, tables
+from experiments import bounds, cli, compare, labyrinth_page, tables
 from experiments import config as configs
+from experiments.labyrinth_scores import Life
+from experiments.life_log import LifeLog
 from experiments.trajectories import Writer
 from experiments.video import Film
 
@@ -58,7 +60,15 @@ class Args:
     video: Path | None = None
     """Write the beginning of the first episode of all agents on the first environment, side by side, as a GIF."""
     report: Path | None = None
-    """Write one self-contained HTML page: tables, curves, frontiers, replays (extra: plot)."""
+    """Write one self-contained HTML page: tables, curves, frontiers, replays (extra: plot); with --suite labyrinth, the
+    agents beside the mice."""
+    tensorboard_log: Path | None = None
+    """Write how lives of the lifetime agents go (rewards, contexts, the map) for TensorBoard."""
+
+    @property
+    def mice(self) -> bool:
+        """Whether the report is the page of the labyrinth."""
+        return self.report is not None and self.suite == "labyrinth"
 
 
 def players(args: Args) -> list[Player]:
@@ -93,6 +103,8 @@ def games(args: Args, hp: dict[str, Any]) -> list[tuple[Player, str, dict[str, A
         mine = changes if set(hp) <= set(configs.names(kind)) else [{}]  # without it: one plain row
         own = (configs.of(who).env,) if isinstance(who, Path) else tuple(trained_on)
         played += product([who], ids or own, mine)
+    if args.mice:  # the page shows these beside, in the first maze
+        played += [(name, ids[0], {}) for name in labyrinth_page.BESIDE if name not in args.agent]
     if not played:
         raise ValueError("nothing to evaluate: name run folders, or agents without training: --agent random --env ID.")
     return played
@@ -100,23 +112,30 @@ def games(args: Args, hp: dict[str, Any]) -> list[tuple[Player, str, dict[str, A
 
 def play(
     played: list[tuple[Player, str, dict[str, Any]]], settings: compare.Settings, args: Args, writer: Writer | None
-) -> tuple[list[compare.Entry], dict[tuple[str, str], Film]]:
-    """Play all games; films by agent and environment. An agent that is not made for a world is left out there."""
-    entries, films = list[compare.Entry](), dict[tuple[str, str], Film]()
+) -> tuple[list[compare.Entry], dict[tuple[str, str], Film], labyrinth_page.Lives]:
+    """Play all games; films and, for the mice, lives. An agent that is not made for a world is left out there."""
+    entries, films, lives = list[compare.Entry](), dict[tuple[str, str], Film](), dict[str, list[Life]]()
     for who, env_id, change in played:
         print(f"{who} on {env_id} {change or ''}".rstrip(), file=sys.stderr)
-        watches = [Film()] if args.report or (args.video and env_id == played[0][1]) else []
+        filmed = [Film()] if (args.report and not args.mice) or (args.video and env_id == played[0][1]) else []
+        kept = [labyrinth_page.Chronicle()] if args.mice else []
+        logs = [LifeLog(args.tensorboard_log, str(who), env_id)] if args.tensorboard_log else []
+        act = logs[0].before if logs else None
         try:
-            entry = compare.play(who, env_id, settings, change, watches=watches, writer=writer)
+            entry = compare.play(who, env_id, settings, change, act, [*filmed, *kept, *logs], writer)
         except Unfit as error:
             if len(played) == 1:
                 raise
             print(f"left out: {error}", file=sys.stderr)
             continue
         entries.append(entry)
-        for film in watches:  # of several seeds, the first
+        for film in filmed:  # of several seeds, the first
             films.setdefault((entry.row["agent"], env_id), film.of(entry.row["agent"]))
-    return entries, films
+        for chronicle in kept:
+            lives.setdefault(f"{entry.row['agent']}, {env_id}", []).extend(chronicle.lives)
+        for log in logs:
+            log.close()
+    return entries, films, lives
 
 
 def main(argv: list[str]) -> int:
@@ -131,7 +150,7 @@ def main(argv: list[str]) -> int:
     )
     played = games(args, hp)
     writer = Writer(args.trajectories) if args.trajectories else None
-    entries, films = play(played, settings, args, writer)
+    entries, films, lives = play(played, settings, args, writer)
     if writer:
         writer.close()
     if args.video and films:
@@ -148,7 +167,11 @@ def main(argv: list[str]) -> int:
     if args.report:
         from experiments import report
 
-        report.write(args.report, rows, entries, films, shlex.join(["python", "evaluate.py", *argv]))
+        command = shlex.join(["python", "evaluate.py", *argv])
+        if args.mice:
+            labyrinth_page.write(args.report, lives, command)
+        else:
+            report.write(args.report, rows, entries, films, command)
         print(f"wrote {args.report}", file=sys.stderr)
     return int(writer is not None and writer.failed)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import envs
-from agents import keydoor_searcher, labyrinth_walks, lifetime, maze_reflexes, reflexes, sb3
+from agents import keydoor_searcher, labyrinth_walks, life, lifetime, maze_reflexes, reflexes, sb3
 from agents.config import PPOConfig
 from agents.cores import CORES
 from agents.loading import load
@@ -74,8 +74,8 @@ AGENTS: dict[str, Agent] = {name: _memory_ppo(name) for name in CORES} | {
 }
 AGENTS |= {name: _reflex(name) for name in REFLEXES}
 AGENTS |= {
-    "lifetime": Agent(lifetime.LifetimeConfig, lifetime.build, trained=False),
-    "lifetime-table": Agent(lifetime.LifetimeTableConfig, lifetime.build, trained=False),
+    "lifetime": Agent(life.LifetimeConfig, lifetime.build, trained=False),
+    "lifetime-table": Agent(life.LifetimeTableConfig, lifetime.build, trained=False),
 }
 
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from agents.lattice import CODE
+from agents.life import Body, Life, Percept
 from agents.lifetime_memory import Face
-from agents.planner import Body, Life, Percept
 from envs.world import Obs
 
 
@@ -25,6 +25,7 @@ class Plan(NamedTuple):
     dim: int
     ball: int
     backups: int
+    optimism: float
     tiles: int = 1
 
 
@@ -34,6 +35,8 @@ class Encoder(Protocol):
     plan: Plan
     registers: int
     """R, numbers carried from step to step in `Life.senses`."""
+    notes: int
+    """W, whole numbers carried in `Life.notes`."""
 
     def perceive(self, face: Face, life: Life, obs: Obs, starts: np.ndarray) -> Percept:
         """Turn a batch of observations into codes, facts and wishes; `starts` (B,) marks new lives."""
@@ -43,11 +46,15 @@ class Encoder(Protocol):
         """Turn directions (B,), -1 for none, into actions of the world, and remember them."""
         ...
 
+    def contexts(self, life: Life) -> float:
+        """How many contexts are told apart, mean over the batch."""
+        ...
+
 
 def plan(
-    steps: int, moves: Any, drives: int, rounds_bits: int, distance_bits: int, size: tuple[int, ...], **body: Any
+    steps: int, moves: Any, drives: int, rounds_bits: int, distance_bits: int, advice: tuple[Any, ...], **body: Any
 ) -> Plan:
-    """Lay out a row: `steps` bits a direction, visited, targets, distances. `size` is dim, ball, backups, tiles."""
+    """Lay out a row: `steps` bits a direction, visited, targets, distances. `advice`: the other fields of a Plan."""
     actions, groups = len(moves), len(body.get("between", [[0]]))
     widths = (*[steps] * actions, max(rounds_bits, 1), *[1] * (drives - 1), *[distance_bits] * (drives * groups))
     return Plan(
@@ -61,7 +68,7 @@ def plan(
             drives,
             (1 << rounds_bits) - 1,
         ),
-        *size,
+        *advice,
     )
 
 

@@ -7,8 +7,8 @@ import numpy as np
 from agents.codes import empty_percept, plan
 from agents.keydoor_searcher import grand_tour
 from agents.lattice import CODE
+from agents.life import Life, LifetimeConfig, Percept
 from agents.lifetime_memory import Face
-from agents.planner import Life, Percept
 from envs.world import Obs, World
 
 _COMPASS = ((0, -1, 0, 0), (-1, 0, 0, 0), (0, 1, 0, 0), (1, 0, 0, 0))  # up, left, down, right
@@ -25,17 +25,21 @@ class KeyDoorCodes:
     room decides (`agents.keydoor_searcher.grand_tour`), so that the search leaves no holes.
     """
 
-    registers = 3
+    registers, notes = 3, 1
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, settings: LifetimeConfig) -> None:
         size = self._size = int(getattr(world.unwrapped, "size", 8))
         squares = 2 * size * size
         bits = int(np.ceil(np.log2(2 * size))) + 1
-        self.plan = plan(2, _COMPASS, 3, 2, bits, (4 * squares, min(squares // 2, 64), 16))
+        self.plan = plan(2, _COMPASS, 3, 2, bits, (4 * squares, min(squares // 2, 64), 16, 1.0))
         self._percept = empty_percept(world.num_envs, 2, 4, 3)
         tour = grand_tour(size)
         self._next, self._last = np.zeros((2, size * size), np.int64)
         self._next[tour], self._last[tour] = np.roll(tour, -1), np.roll(tour, 1)
+
+    def contexts(self, life: Life) -> float:
+        """One."""
+        return 1.0
 
     def perceive(self, face: Face, life: Life, obs: Obs, starts: np.ndarray) -> Percept:
         """See `Encoder`."""
@@ -54,7 +58,7 @@ class KeyDoorCodes:
         percept.place[:] = np.column_stack([xy, held, np.zeros_like(held)])
         percept.visited[:] = ~new & ~found
         percept.codes[:, 0], percept.codes[:, 1] = percept.place, before
-        percept.count[:] = np.where(found, 2, 1)
+        percept.learned[:] = np.where(found, 2, 1)
         percept.steps[:, 0] = percept.steps[:, 1] = self._open(xy)
         percept.marks[:] = -1
         percept.marks[found, 1, drive[found]] = 1

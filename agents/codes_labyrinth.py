@@ -7,8 +7,9 @@ from numba import njit
 
 from agents.codes import empty_percept, plan
 from agents.lattice import CODE
+from agents.life import EXPLORE, Body, Life, LifetimeConfig, Percept
 from agents.lifetime_memory import Face, recall
-from agents.planner import EXPLORE, Body, Life, Percept, step_of
+from agents.planner import internal, step_of
 from envs.world import Obs, World
 
 _WATER, _HOME = 1, 2  # drives
@@ -31,21 +32,24 @@ class LabyrinthCodes:
     to the water. T grows by a quarter when the port was dry.
     """
 
-    registers = 7
+    registers, notes = 7, 1
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, settings: LifetimeConfig) -> None:
         depth = getattr(world.unwrapped, "depth", 7)
         self._identity = getattr(world.unwrapped, "track", "id") == "id"
-        self.plan = plan(depth + 1, np.array([[1, 0, 0, 0]] * 3), 3, 2, 4 if depth <= 7 else 5, offset=(1 << depth) - 1)
+        bits, advice = 4 if depth <= 7 else 5, (4 << depth, 16, 8, 0.0)
+        self.plan = plan(depth + 1, [[1, 0, 0, 0]] * 3, 3, 2, bits, advice, offset=(1 << depth) - 1)
         self._percept = empty_percept(world.num_envs, 2, 3, 3)
+
+    def contexts(self, life: Life) -> float:
+        """One."""
+        return 1.0
 
     def perceive(self, face: Face, life: Life, obs: Obs, starts: np.ndarray) -> Percept:
         """See `Encoder`."""
         assert isinstance(obs, np.ndarray)
         places = obs[:, :-7].argmax(1) if self._identity else np.full(len(obs), -1)
-        for b in range(len(obs)):
-            _walk(face, self.plan.body, life, b, places[b], obs[b, -7:], starts[b], self._percept)
-            _feel(life, b, obs[b, -7:], self._percept)
+        _perceive(face, self.plan.body, life, places, obs[:, -7:], starts, self._percept)
         return self._percept
 
     def act(self, life: Life, percept: Percept, directions: np.ndarray) -> np.ndarray:
@@ -57,6 +61,15 @@ class LabyrinthCodes:
 
 
 @njit(cache=True, nogil=True)
+def _perceive(
+    face: Face, body: Body, life: Life, places: np.ndarray, felt: np.ndarray, starts: np.ndarray, percept: Percept
+) -> None:
+    for b in range(places.shape[0]):
+        _walk(face, body, life, b, places[b], felt[b], starts[b], percept)
+        _feel(life, b, felt[b], percept)
+
+
+@internal
 def _way_to(face: Face, body: Body, row: np.ndarray, step: int) -> int:
     """Which way makes this step: the remembered one, else the first untried, else 0."""
     untried = 0
@@ -69,25 +82,25 @@ def _way_to(face: Face, body: Body, row: np.ndarray, step: int) -> int:
     return untried
 
 
-@njit(cache=True, nogil=True)
+@internal
 def _fact(percept: Percept, b: int, place: int) -> int:
-    n = percept.count[b]
+    n = percept.learned[b]
     percept.codes[b, n] = 0
     percept.codes[b, n, 0] = place
     percept.steps[b, n] = -1
     percept.marks[b, n] = -1
-    percept.count[b] += 1
+    percept.learned[b] += 1
     return n
 
 
-@njit(cache=True, nogil=True)
+@internal
 def _walk(
     face: Face, body: Body, life: Life, b: int, seen: int, felt: np.ndarray, start: bool, percept: Percept
 ) -> None:
     """Where it is now: known from the map, seen, or a new place; and what that teaches."""
     here, senses = percept.place[b], life.senses[b]
     row = np.empty(face.widths.shape[0], np.int64)
-    percept.count[b], percept.heading[b], percept.renew[b] = 0, 3, False
+    percept.learned[b], percept.heading[b], percept.renew[b] = 0, 3, False
     at_end = felt[_END] > 0 or felt[_AT_HOME] > 0
     last, way = life.place[b, 0], int(senses[_WAY])
     here[:] = 0
@@ -127,7 +140,7 @@ def _walk(
         percept.marks[b, n, _WATER] = 1
 
 
-@njit(cache=True, nogil=True)
+@internal
 def _feel(life: Life, b: int, felt: np.ndarray, percept: Percept) -> None:
     """Thirst, and what is to be done about it."""
     senses, wishes = life.senses[b], percept.wishes[b]

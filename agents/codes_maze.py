@@ -6,37 +6,46 @@ import numpy as np
 from numba import njit
 
 from agents.codes import empty_percept, plan
+from agents.life import EXPLORE, NO_PLAN, Life, LifetimeConfig, Percept
 from agents.lifetime_memory import Face
-from agents.planner import EXPLORE, Life, Percept
 from envs.maze_view import DOOR_OPEN, EMPTY, FLOOR, GOAL, UNSEEN, VIEW
+from envs.trials import TrialWorld
 from envs.world import Obs, World
 
-_HEADINGS = ((1, 0, 0, 0), (0, 1, 0, 0), (-1, 0, 0, 0), (0, -1, 0, 0))  # right, down, left, up
+HEADINGS = ((1, 0, 0, 0), (0, 1, 0, 0), (-1, 0, 0, 0), (0, -1, 0, 0))  # right, down, left, up
 _GOAL = 1
 _LEFT_TURN, _RIGHT_TURN, _FORWARD = range(3)
-_X, _Y, _TRIAL = range(3)  # registers
-_TURNS = [[min((d - h) % 4, (h - d) % 4) for d in range(4)] for h in range(4)] + [[0] * 4]
+_X, _Y, _STUCK, _TRIAL = range(4)  # registers
+TURNS = [[min((d - h) % 4, (h - d) % 4) for d in range(4)] for h in range(4)] + [[0] * 4]
 _TILE = 16
+PATIENCE = 3
+"""Decisions without a plan after which a map is given up."""
 
 
 class MazeCodes:
     """Cells of a maze by x and y; what is seen of the 7x7 view becomes facts of the cells that it shows.
 
     Where the world tells the pose (`pose=True`) all trials share one map. Where it does not, the path is integrated
-    from the start of the trial, and every trial has a map of its own: recognising a maze from elsewhere is not done.
+    from the start of the trial; where trials begin anywhere, each then has a map of its own, because recognising a
+    maze from elsewhere is not done.
 
     Prior knowledge: how the view lies around the pose, what can be walked on, what a goal looks like, what turns cost.
     """
 
-    registers = 3
+    registers, notes = 4, 1
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, settings: LifetimeConfig) -> None:
         size = int(getattr(world.unwrapped, "size", 21))
+        self._same_start = isinstance(world.unwrapped, TrialWorld)
         tiles = 1 if size <= 2 * _TILE else (-(-size // _TILE)) ** 2
-        budget = (1024 if tiles == 1 else 512 * tiles, 32 if size <= 2 * _TILE else 64, 16, tiles)
+        budget = (2048 if tiles == 1 else 1024 * tiles, 32 if size <= 2 * _TILE else 64, 32, 3.0, tiles)
         bits = int(np.ceil(np.log2(size * size / 2)))
-        self.plan = plan(2, _HEADINGS, 2, 0, bits, budget, group=[0, 1, 0, 1], turn=_TURNS, between=[[0, 1], [1, 0]])
-        self._percept = empty_percept(world.num_envs, VIEW * VIEW, 4, 2)
+        self.plan = plan(2, HEADINGS, 2, 0, bits, budget, group=[0, 1, 0, 1], turn=TURNS, between=[[0, 1], [1, 0]])
+        self._percept = empty_percept(world.num_envs, 160, 4, 2)
+
+    def contexts(self, life: Life) -> float:
+        """One."""
+        return 1.0
 
     def perceive(self, face: Face, life: Life, obs: Obs, starts: np.ndarray) -> Percept:
         """See `Encoder`."""
@@ -46,21 +55,29 @@ class MazeCodes:
             senses[:, _X], senses[:, _Y] = obs["x"], obs["y"]
         else:
             new = obs["new_trial"] > 0
-            senses[:, _TRIAL] += new
-            senses[new, _X], senses[new, _Y] = 0, 0
-            life.goal[new] = 0
-            percept.place[:, 3] = senses[:, _TRIAL]
+            senses[new, : _Y + 1] = 0
+            if not self._same_start:
+                senses[:, _TRIAL] += new
+                life.goal[new] = 0
+                percept.place[:, 3] = senses[:, _TRIAL]
         percept.place[:, :2] = senses[:, : _Y + 1]
         percept.heading[:] = obs["direction"]
-        _look(obs["image"], self.plan.body.moves, percept)
+        look(obs["image"], self.plan.body.moves, percept)
         percept.wishes[:] = _GOAL, EXPLORE
+        percept.renew[:] = self.stuck(life)
         return percept
+
+    @staticmethod
+    def stuck(life: Life) -> np.ndarray:
+        """Whether nothing that is known leads anywhere, (B,), three times in a row: then the map is wrong."""
+        count = life.senses[:, _STUCK] = np.where(life.drive == NO_PLAN, life.senses[:, _STUCK] + 1, 0)
+        return count >= PATIENCE
 
     def act(self, life: Life, percept: Percept, directions: np.ndarray) -> np.ndarray:
         """See `Encoder`."""
         turn = np.where(directions < 0, 1, directions - percept.heading) % 4
         actions = np.choose(turn, [_FORWARD, _RIGHT_TURN, _RIGHT_TURN, _LEFT_TURN])
-        steps = np.where((actions == _FORWARD)[:, None], np.array(_HEADINGS)[percept.heading, :2], 0)
+        steps = np.where((actions == _FORWARD)[:, None], np.array(HEADINGS)[percept.heading, :2], 0)
         life.senses[:, : _Y + 1] += steps  # a planned step is never into a wall
         return actions
 
@@ -72,7 +89,7 @@ def _walkable(cell: np.ndarray) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _look(images: np.ndarray, moves: np.ndarray, percept: Percept) -> None:
+def look(images: np.ndarray, moves: np.ndarray, percept: Percept) -> None:
     """Facts of every cell in view that can be walked on: which of its neighbours can be, and whether it is a goal."""
     for b in range(images.shape[0]):
         image, heading, count = images[b], percept.heading[b], 0
@@ -91,4 +108,4 @@ def _look(images: np.ndarray, moves: np.ndarray, percept: Percept) -> None:
                         steps[(heading + side) % 4] = _walkable(image[c, r])
                 percept.marks[b, count, _GOAL] = image[column, row, 0] == GOAL
                 count += 1
-        percept.count[b] = count
+        percept.learned[b] = count

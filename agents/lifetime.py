@@ -3,53 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numba import njit
 
 from agents import lifetime_memory
 from agents.codes import Encoder
+from agents.codes_atlas import AtlasCodes
 from agents.codes_keydoor import KeyDoorCodes
 from agents.codes_labyrinth import LabyrinthCodes
 from agents.codes_maze import MazeCodes
 from agents.lattice import CODE
+from agents.life import Body, Budget, Life, LifetimeConfig, Percept
 from agents.lifetime_memory import Face, Memory
-from agents.planner import Body, Budget, Life, Percept, decide
+from agents.planner import decide
+from agents.reflexes import Unfit
 from envs.vec import as_world
 from envs.world import Obs, World
 
-ENCODERS: dict[str, Callable[[World], Encoder]] = {
+ENCODERS: dict[str, Callable[[World, LifetimeConfig], Encoder]] = {
     "Labyrinth": LabyrinthCodes,
     "KeyDoor": KeyDoorCodes,
     "Maze": MazeCodes,
+    "Detour": MazeCodes,
+    "Atlas": AtlasCodes,
 }
 """Encoders by the name of the world's class."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LifetimeConfig:
-    """A map of one life, in superposition or in a table, and bounded planning over it; nothing is trained."""
-
-    memory: Literal["superposed", "table"] = "superposed"
-    """Inside of the map."""
-    dim: int | None = None
-    """D, expansion of the superposed map, even; None: four for each situation that the encoder expects."""
-    bytes: int = 1 << 20
-    """Size of the table."""
-    ball: int | None = None
-    """K, situations imagined from the agent in each decision; None: what the encoder advises."""
-    backups: int | None = None
-    """Situations of the queue backed up in each decision; None: what the encoder advises."""
-    queue: int = 128
-    """Q, places of the queue."""
-    optimism: float = 1.0
-    """Weight of the straight distance to a goal through unknown ground; 0: only known ways are taken."""
-    tolerance: float = 0.3
-    """Mean squared error up to which a read of the matrix counts as known."""
-    gate: float = 0.25
-    """Error from which on a number in the matrix is written again."""
 
 
 class Lifetime:
@@ -57,12 +37,14 @@ class Lifetime:
 
     def __init__(self, world: World, config: LifetimeConfig, seed: int = 0) -> None:
         self.config, self.seed = config, seed
-        self.encoder: Encoder = encoder_of(world)
+        self.encoder: Encoder = encoder_of(world, config)
         plan = self.encoder.plan
         self.dim = plan.dim if config.dim is None else config.dim
-        ball = plan.ball if config.ball is None else config.ball
-        backups = plan.backups if config.backups is None else config.backups
-        self.budget = Budget(ball, backups, config.optimism)
+        self.budget = Budget(
+            plan.ball if config.ball is None else config.ball,
+            plan.backups if config.backups is None else config.backups,
+            plan.optimism if config.optimism is None else config.optimism,
+        )
         self.face, _ = self._memory(1)
         self.num_envs = world.num_envs
         self._work = np.zeros(3)  # decisions, reads, writes of the lives played last
@@ -87,6 +69,7 @@ class Lifetime:
             np.zeros(lives, np.int64),
             np.ones(lives, np.int64),
             np.zeros((lives, self.encoder.registers)),
+            np.zeros((lives, self.encoder.notes), np.int64),
             np.zeros((lives, 4), np.int64),
         )
 
@@ -98,7 +81,7 @@ class Lifetime:
         starts = np.zeros(lives, np.bool_) if episode_start is None else np.asarray(episode_start, np.bool_)
         if state is None:
             state, starts = self.initial_state(lives), np.ones(lives, np.bool_)
-        for b in np.flatnonzero(starts):
+        for b in np.flatnonzero(starts).tolist():
             _clear(state, b)
         percept = self.encoder.perceive(self.face, state, observation, starts)
         directions = np.empty(lives, np.int64)
@@ -106,6 +89,38 @@ class Lifetime:
         self._work += lives, 0, 0
         self._work[1:] = state.memory.work[:, :2].sum(0)
         return self.encoder.act(state, percept, directions), state
+
+    def vitals(self, state: Life) -> dict[str, float]:
+        """How the lives stand, means over the batch, for a log."""
+        decisions, surprises, places, unplanned = state.tally.mean(0).tolist()
+        return {
+            "surprises": surprises,
+            "contexts": self.encoder.contexts(state),
+            "known_places": places,
+            "unplanned": unplanned / max(decisions, 1.0),
+            "reads": state.memory.work[:, 0].mean() / max(decisions, 1.0),
+            "writes": state.memory.work[:, 1].mean() / max(decisions, 1.0),
+            "read_error": self._read_error(state),
+        }
+
+    def _read_error(self, state: Life) -> float:
+        """Mean squared distance from +-1 of what the matrix says of the places where the lives are."""
+        if not self.face.turns.size:
+            return 0.0
+        errors = [
+            lifetime_memory.read_error(self.face, state.memory, b, state.place[b]) for b in range(len(state.drive))
+        ]
+        return float(np.mean(errors))
+
+    def memory_image(self, state: Life) -> np.ndarray:
+        """The map of the first life as grey levels: the matrix (C, D), or the bits of the table (64, S)."""
+        memory = state.memory
+        if not self.face.turns.size:
+            bits = memory.rows[0] >> np.arange(64, dtype=np.uint64)[:, None] & np.uint64(1)
+            return (bits * 255).astype(np.uint8)
+        matrix = memory.matrix[0].T
+        grey = 128 + 127 * matrix / max(np.abs(matrix).max(), 1e-9)
+        return np.asarray(grey, np.uint8)
 
     def stats(self) -> dict[str, int]:
         """Nothing is trained; the frequencies are fixed; bytes of one life's map, queue and registers."""
@@ -115,7 +130,7 @@ class Lifetime:
 
     def flops(self) -> dict[str, float]:
         """Floating point operations of a decision: counted in the lives played so far, else the most possible."""
-        decisions, reads, writes = self._work
+        decisions, reads, writes = self._work.tolist()
         if decisions == 0:
             actions = len(self.encoder.plan.body.moves)
             writes = 3.0 + self.budget.ball + self.budget.backups
@@ -126,28 +141,20 @@ class Lifetime:
         return {"act": (reads * read + writes * product) / max(decisions, 1), "train": 0.0}
 
 
-@dataclass(frozen=True, kw_only=True)
-class LifetimeTableConfig(LifetimeConfig):
-    """The lifetime agent over a plain hash table; small --hp.bytes make it forget what was used longest ago."""
-
-    memory: Literal["superposed", "table"] = "table"
-    """Inside of the map."""
-
-
 def build(config: LifetimeConfig, env: Any, seed: int = 0, device: str = "cpu") -> Lifetime:
     """Make the agent for a world; the device is always the CPU."""
     return Lifetime(as_world(env), config, seed)
 
 
-def encoder_of(world: World) -> Encoder:
-    """The encoder of a world's family; ValueError with the families that have one."""
+def encoder_of(world: World, config: LifetimeConfig) -> Encoder:
+    """The encoder of a world's family; Unfit with the families that have one."""
     name = type(world.unwrapped).__name__
     if name not in ENCODERS:
-        raise ValueError(
+        raise Unfit(
             f"the lifetime agent has no codes for {name}, only for {', '.join(ENCODERS)}: "
             "write an encoder (agents/codes.py says what it is) and add it to agents.lifetime.ENCODERS."
         )
-    return ENCODERS[name](world)
+    return ENCODERS[name](world, config)
 
 
 def _clear(life: Life, b: int) -> None:

@@ -103,6 +103,15 @@ def forget(memory: Memory, b: int) -> None:
 
 
 @njit(cache=True, nogil=True)
+def read_error(face: Face, memory: Memory, b: int, code: np.ndarray) -> float:
+    """Mean squared distance from +-1 of what the matrix of life b holds at `code` (4,)."""
+    phi, found = np.empty(2 * face.turns.shape[1], np.float32), np.empty(memory.matrix.shape[2], np.float32)
+    features(code, face.turns, face.wave, phi)
+    read(_block(face, memory, b, code), phi, found)
+    return float(((np.abs(found) - 1) ** 2).mean())
+
+
+@njit(cache=True, nogil=True)
 def recall(face: Face, memory: Memory, b: int, code: np.ndarray, row: np.ndarray) -> bool:
     """Fill row (F,) with what life b knows of `code` (4,); False, and nothing filled, if that is nothing."""
     memory.work[b, 0] += 1
@@ -156,7 +165,7 @@ def record(face: Face, memory: Memory, b: int, code: np.ndarray, row: np.ndarray
         memory.work[b, 1] += 1
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _block(face: Face, memory: Memory, b: int, code: np.ndarray) -> np.ndarray:
     """The part of the matrix that a code uses, (D / tiles, C)."""
     size = 2 * face.turns.shape[1]
@@ -164,28 +173,28 @@ def _block(face: Face, memory: Memory, b: int, code: np.ndarray) -> np.ndarray:
     return memory.matrix[b, tile * size : (tile + 1) * size]
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _pack(code: np.ndarray) -> np.int64:
+@njit(cache=True, nogil=True)
+def _pack(code: np.ndarray) -> int:
     key = np.int64(0)
     for part in code:
         key = (key << 16) | (np.int64(part) & 0xFFFF)
-    return key & 0x7FFFFFFFFFFFFFFF
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _mask(code: np.ndarray) -> np.int64:
-    """Bits that scramble the row of a code: rows that say the same would else add up to one loud ghost row."""
-    return np.int64(mix(np.uint64(_pack(code))) >> np.uint64(1))
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _set(memory: Memory, key: np.int64) -> np.int64:
-    sets = np.uint64(memory.keys.shape[1] // WAYS)
-    return np.int64(mix(np.uint64(key)) % sets) * WAYS
+    return int(key & 0x7FFFFFFFFFFFFFFF)
 
 
 @njit(cache=True, nogil=True)
-def _find(memory: Memory, b: int, key: np.int64) -> np.int64:
+def _mask(code: np.ndarray) -> int:
+    """Bits that scramble the row of a code: rows that say the same would else add up to one loud ghost row."""
+    return int(mix(np.uint64(_pack(code))) >> np.uint64(1))
+
+
+@njit(cache=True, nogil=True)
+def _set(memory: Memory, key: int) -> int:
+    sets = np.uint64(memory.keys.shape[1] // WAYS)
+    return int(mix(np.uint64(key)) % sets) * WAYS
+
+
+@njit(cache=True, nogil=True)
+def _find(memory: Memory, b: int, key: int) -> int:
     first = _set(memory, key)
     for slot in range(first, first + WAYS):
         if memory.keys[b, slot] == key:
@@ -196,7 +205,7 @@ def _find(memory: Memory, b: int, key: np.int64) -> np.int64:
 
 
 @njit(cache=True, nogil=True)
-def _store(face: Face, memory: Memory, b: int, key: np.int64, row: np.ndarray) -> None:
+def _store(face: Face, memory: Memory, b: int, key: int, row: np.ndarray) -> None:
     slot = _find(memory, b, key)
     if slot < 0:  # an empty slot, or the one that was used longest ago
         slot = _set(memory, key)

@@ -16,66 +16,20 @@ Axes: B lives, A directions, J drives, G groups, F fields, K situations of the b
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
 from agents.lattice import CODE
-from agents.lifetime_memory import Face, Memory, forget, recall, record
+from agents.life import EXPLORE, NO_PLAN, Body, Budget, Life, Percept
+from agents.lifetime_memory import Face, forget, recall, record
 
-EXPLORE = 0
 _WALL, _UNKNOWN, _OUTSIDE = -3, -2, -1  # what an action leads to, when not to a situation of the ball
 _ENDLESS = 1 << 30
-
-
-class Body(NamedTuple):
-    """What an encoder knows of its world's geometry and of its own limbs."""
-
-    moves: np.ndarray  # (A, 4) int64, change of code for one unit of step in each direction
-    group: np.ndarray  # (A,) int64, which distances leaving in this direction belongs to
-    turn: np.ndarray  # (A + 1, A) int64, steps lost on turning from a heading to a direction; last row: no heading
-    between: np.ndarray  # (G, G) int64, the same between groups
-    offset: int  # a step field holds step + offset; all ones: never tried
-    drives: int  # J
-    rounds: int  # rounds of exploration told apart, 2^bits - 1; 0: places need no visit, only actions a try
-
-
-class Budget(NamedTuple):
-    """What a decision may cost, and how it treats what is unknown."""
-
-    ball: int  # K
-    backups: int  # situations of the queue for each decision
-    optimism: float  # weight of the straight distance through unknown ground; 0: a drive never goes there
-
-
-class Life(NamedTuple):
-    """Everything that a batch of lives carries from step to step; all zeros but for the memory's keys."""
-
-    memory: Memory
-    queue: np.ndarray  # (B, Q, 4) int64
-    ends: np.ndarray  # (B, 2) int64: first of the queue, length
-    place: np.ndarray  # (B, 4) int64, code of where it is
-    goal: np.ndarray  # (B, J, 5) int64: last known target of each drive, and whether there is one
-    drive: np.ndarray  # (B,) int64, the one followed
-    round: np.ndarray  # (B,) int64, of exploration
-    senses: np.ndarray  # (B, R) float64, registers of the encoder
-    tally: np.ndarray  # (B, 4) int64: decisions, surprises, rows learned, decisions without a plan
-
-
-class Percept(NamedTuple):
-    """What an encoder makes of an observation."""
-
-    place: np.ndarray  # (B, 4) int64
-    heading: np.ndarray  # (B,) int64, A: none
-    codes: np.ndarray  # (B, N, 4) int64, situations that something was learned of
-    steps: np.ndarray  # (B, N, A) int64, step fields; -1: nothing learned
-    marks: np.ndarray  # (B, N, J) int64, 1: a target of this drive, 0: none, -1: nothing learned
-    count: np.ndarray  # (B,) int64, how many of N
-    visited: np.ndarray  # (B,) bool: the place need not be visited any more in this round
-    prefer: np.ndarray  # (B, 2) int64, directions that are taken first where several are as good; -1: none
-    renew: np.ndarray  # (B,) bool: nothing known holds any more
-    wishes: np.ndarray  # (B, J) int64, drives in order of preference, -1 at the end
+_OPTIONS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+internal = njit(cache=True, nogil=True, **_OPTIONS)
+"""Called from compiled code only, which saves compiling the way in from Python."""
 
 
 class Ball(NamedTuple):
@@ -86,7 +40,7 @@ class Ball(NamedTuple):
     next: np.ndarray  # (K, A), index in the ball or a reason why not
 
 
-@njit(cache=True, nogil=True)
+@internal
 def blank(face: Face, body: Body, row: np.ndarray) -> None:
     """Fill row (F,) with what is known of a new situation: nothing."""
     actions, drives = body.group.shape[0], body.drives
@@ -95,22 +49,23 @@ def blank(face: Face, body: Body, row: np.ndarray) -> None:
         row[f] = 0 if known else (1 << face.widths[f]) - 1
 
 
-@njit(cache=True, nogil=True)
-def step_of(face: Face, body: Body, row: np.ndarray, action: int) -> np.int64:
+@internal
+def step_of(face: Face, body: Body, row: np.ndarray, action: int) -> int:
     """The step that an action makes, 0 for none, _ENDLESS if it was never tried."""
     return _ENDLESS if row[action] == (1 << face.widths[action]) - 1 else row[action] - body.offset
 
 
-@njit(cache=True, nogil=True)
+@internal
 def learn(face: Face, body: Body, life: Life, b: int, percept: Percept) -> None:
     """Write what this step taught."""
     actions = body.group.shape[0]
     row = np.empty(face.widths.shape[0], np.int64)
-    for n in range(percept.count[b]):
+    for n in range(percept.learned[b]):
         code, new = percept.codes[b, n], False
         if not recall(face, life.memory, b, code, row):
             blank(face, body, row)
             new = True
+            life.tally[b, 2] += 1
         for a in range(actions):
             step = percept.steps[b, n, a]
             if step >= 0 and row[a] != step:
@@ -127,17 +82,16 @@ def learn(face: Face, body: Body, life: Life, b: int, percept: Percept) -> None:
                 life.goal[b, j, CODE] = 0
         if new:
             record(face, life.memory, b, code, row)
-            life.tally[b, 2] += 1
             push(life, b, code)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@internal
 def same(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether two codes are equal."""
     return one[0] == other[0] and one[1] == other[1] and one[2] == other[2] and one[3] == other[3]
 
 
-@njit(cache=True, nogil=True)
+@internal
 def push(life: Life, b: int, code: np.ndarray) -> None:
     """Put a situation into the queue, unless it is there or the queue is full."""
     first, length = life.ends[b]
@@ -151,7 +105,7 @@ def push(life: Life, b: int, code: np.ndarray) -> None:
     life.ends[b, 1] += 1
 
 
-@njit(cache=True, nogil=True)
+@internal
 def imagine(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ball) -> int:
     """Fill the ball breadth-first from the agent's place; returns how many situations were found."""
     codes, rows, nexts = ball
@@ -183,13 +137,13 @@ def imagine(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ba
     return size
 
 
-@njit(cache=True, nogil=True, inline="always")
-def far(face: Face) -> np.int64:
+@internal
+def far(face: Face) -> int:
     """The distance field of what cannot be reached, as far as is known."""
     return (1 << face.widths[-1]) - 1
 
 
-@njit(cache=True, nogil=True)
+@internal
 def is_target(body: Body, life: Life, b: int, row: np.ndarray, drive: int) -> bool:
     """Whether a situation is where a drive wants to go."""
     visited = body.group.shape[0]
@@ -198,19 +152,19 @@ def is_target(body: Body, life: Life, b: int, row: np.ndarray, drive: int) -> bo
     return row[visited + drive] == 1
 
 
-@njit(cache=True, nogil=True)
-def through_unknown(body: Body, life: Life, b: int, budget: Budget, code: np.ndarray, drive: int) -> np.int64:
+@internal
+def through_unknown(body: Body, life: Life, b: int, budget: Budget, code: np.ndarray, drive: int) -> int:
     """Distance by way of an action never tried: a target itself for exploration, else a guess."""
     if drive == EXPLORE:
         return 0
     if budget.optimism == 0 or life.goal[b, drive, CODE] == 0:
         return _ENDLESS
     straight = abs(code[0] - life.goal[b, drive, 0]) + abs(code[1] - life.goal[b, drive, 1])
-    return np.int64(budget.optimism * straight)
+    return int(budget.optimism * straight)
 
 
-@njit(cache=True, nogil=True)
-def _entered(body: Body, group: int, distances: np.ndarray) -> np.int64:
+@internal
+def _entered(body: Body, group: int, distances: np.ndarray) -> int:
     """Distance from a situation entered along `group`, given its distances (G,)."""
     best = distances[0] + body.between[group, 0]
     for g in range(1, distances.shape[0]):
@@ -218,7 +172,7 @@ def _entered(body: Body, group: int, distances: np.ndarray) -> np.int64:
     return best
 
 
-@njit(cache=True, nogil=True)
+@internal
 def solve(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ball, size: int, drive: int) -> np.ndarray:
     """Distances of one drive inside the ball, (size, G); where the ball has an edge, what is remembered holds."""
     codes, rows, nexts = ball
@@ -249,7 +203,7 @@ def solve(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ball
     return np.minimum(out, far(face))
 
 
-@njit(cache=True, nogil=True)
+@internal
 def back_up(face: Face, body: Body, life: Life, b: int, budget: Budget, code: np.ndarray) -> None:
     """Renew the distances of one situation from its neighbours', and queue those neighbours whom that concerns."""
     actions, groups, fields = body.group.shape[0], body.between.shape[0], face.widths.shape[0]
@@ -282,7 +236,7 @@ def back_up(face: Face, body: Body, life: Life, b: int, budget: Budget, code: np
         record(face, life.memory, b, code, row)
 
 
-@njit(cache=True, nogil=True)
+@internal
 def _renewed(
     face: Face, body: Body, life: Life, b: int, budget: Budget, code: np.ndarray, row: np.ndarray,
     around: np.ndarray, known: np.ndarray, drive: int,
@@ -304,7 +258,7 @@ def _renewed(
     return out
 
 
-@njit(cache=True, nogil=True)
+@internal
 def improve(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ball, size: int) -> np.ndarray:
     """Solve the ball for every drive and write what changed; returns the distances (J, size, G)."""
     codes, rows, nexts = ball
@@ -327,7 +281,7 @@ def improve(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ba
     return out
 
 
-@njit(cache=True, nogil=True)
+@internal
 def best(
     face: Face,
     body: Body,
@@ -360,7 +314,7 @@ def best(
     return choice
 
 
-@njit(cache=True, nogil=True)
+@internal
 def decide(face: Face, body: Body, life: Life, b: int, budget: Budget, percept: Percept) -> int:
     """One decision of life b: learn, imagine, plan, choose a direction; A to stay, -1 without a plan."""
     life.tally[b, 0] += 1
@@ -397,10 +351,11 @@ def decide(face: Face, body: Body, life: Life, b: int, budget: Budget, percept: 
         if j == EXPLORE and body.rounds > 0:  # all seen: another round
             life.round[b] = life.round[b] % body.rounds + 1
     life.tally[b, 3] += 1
+    life.drive[b] = NO_PLAN
     return -1
 
 
-@njit(cache=True, nogil=True)
+@internal
 def visit(face: Face, body: Body, life: Life, b: int) -> None:
     """Mark the place as visited in this round."""
     visited = body.group.shape[0]

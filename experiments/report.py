@@ -21,7 +21,7 @@ from experiments.video import Film
 
 MOST_FRAMES = 100
 """Of a replay, so that a page of many stays small."""
-_STYLE = """
+STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #2d2a26; background: #fdfcf9; margin: 2rem auto; max-width: 76rem;
        padding: 0 1.5rem }
 h1, h2 { font-weight: 600; line-height: 1.2 } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd8cc }
@@ -71,7 +71,7 @@ def _page(title: str, rows: list[Row], entries: list[Entry], parts: list[str], r
     together = _table(figures.aggregates(entries))
     sections = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>",
-        f"<meta name=viewport content='width=device-width'><style>{_STYLE}</style>",
+        f"<meta name=viewport content='width=device-width'><style>{STYLE}</style>",
         f"<h1>{html.escape(title)}</h1><p>Made by <code>{html.escape(command)}</code><br>{html.escape(made)}</p>",
         f"<h2>Scores</h2>{tags}<p>{html.escape(tables.footnote(rows))}</p>",
         f"<h2>All environments together</h2>{together}<p>{html.escape(figures.AGGREGATES)}</p>" if together else "",

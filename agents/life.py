@@ -1,0 +1,109 @@
+"""What the lifetime agent is made of, as data: its settings, its body, its budget, its state, what it perceives.
+
+Axes: B lives, A directions, J drives, G groups, Q places of the queue, N facts, R and W registers and notes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from agents.lifetime_memory import Memory
+
+EXPLORE, NO_PLAN = 0, -1  # drives
+
+
+@dataclass(frozen=True, kw_only=True)
+class LifetimeConfig:
+    """A map of one life, in superposition or in a table, and bounded planning over it; nothing is trained."""
+
+    memory: Literal["superposed", "table"] = "superposed"
+    """Inside of the map."""
+    dim: int | None = None
+    """D, expansion of the superposed map, even; None: four for each situation that the encoder expects."""
+    bytes: int = 1 << 20
+    """Size of the table."""
+    ball: int | None = None
+    """K, situations imagined from the agent in each decision; None: what the encoder advises."""
+    backups: int | None = None
+    """Situations of the queue backed up in each decision; None: what the encoder advises."""
+    queue: int = 256
+    """Q, places of the queue."""
+    optimism: float | None = None
+    """Weight of the straight distance to a goal through unknown ground; 0: only known ways are taken; None: advised."""
+    tolerance: float = 0.3
+    """Mean squared error up to which a read of the matrix counts as known."""
+    gate: float = 0.25
+    """Error from which on a number in the matrix is written again."""
+    contexts: Literal["inferred", "oracle", "none", "told"] = "inferred"
+    """In streams of mazes: which map is used; all but the first are yardsticks."""
+    most_contexts: int = 64
+    """K, contexts kept apart; after that the oldest is written over."""
+    agree: float = 0.6
+    """Evidence of a fact that a context's map predicts, nats."""
+    contradict: float = 2.7
+    """Evidence against it of a fact that its map denies, nats."""
+    reluctance: float = 1.0
+    """A new context opens when the evidence for every other is below minus this, nats."""
+    sticky: float = 2.0
+    """Head start of the present context at the beginning of a trial, nats."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LifetimeTableConfig(LifetimeConfig):
+    """The lifetime agent over a plain hash table; small --hp.bytes make it forget what was used longest ago."""
+
+    memory: Literal["superposed", "table"] = "table"
+    """Inside of the map."""
+
+
+class Body(NamedTuple):
+    """What an encoder knows of its world's geometry and of its own limbs."""
+
+    moves: np.ndarray  # (A, 4) int64, change of code for one unit of step in each direction
+    group: np.ndarray  # (A,) int64, which distances leaving in this direction belongs to
+    turn: np.ndarray  # (A + 1, A) int64, steps lost on turning from a heading to a direction; last row: no heading
+    between: np.ndarray  # (G, G) int64, the same between groups
+    offset: int  # a step field holds step + offset; all ones: never tried
+    drives: int  # J
+    rounds: int  # rounds of exploration told apart, 2^bits - 1; 0: places need no visit, only actions a try
+
+
+class Budget(NamedTuple):
+    """What a decision may cost, and how it treats what is unknown."""
+
+    ball: int  # K
+    backups: int  # situations of the queue for each decision
+    optimism: float  # weight of the straight distance through unknown ground; 0: a drive never goes there
+
+
+class Life(NamedTuple):
+    """Everything that a batch of lives carries from step to step; all zeros but for the memory's keys."""
+
+    memory: Memory
+    queue: np.ndarray  # (B, Q, 4) int64
+    ends: np.ndarray  # (B, 2) int64: first of the queue, length
+    place: np.ndarray  # (B, 4) int64, code of where it is
+    goal: np.ndarray  # (B, J, 5) int64: last known target of each drive, and whether there is one
+    drive: np.ndarray  # (B,) int64, the one followed, or NO_PLAN
+    round: np.ndarray  # (B,) int64, of exploration
+    senses: np.ndarray  # (B, R) float64, registers of the encoder
+    notes: np.ndarray  # (B, W) int64, its note pad
+    tally: np.ndarray  # (B, 4) int64: decisions, surprises, places known, decisions without a plan
+
+
+class Percept(NamedTuple):
+    """What an encoder makes of an observation."""
+
+    place: np.ndarray  # (B, 4) int64
+    heading: np.ndarray  # (B,) int64, A: none
+    codes: np.ndarray  # (B, N, 4) int64, situations that something was learned of
+    steps: np.ndarray  # (B, N, A) int64, step fields; -1: nothing learned
+    marks: np.ndarray  # (B, N, J) int64, 1: a target of this drive, 0: none, -1: nothing learned
+    learned: np.ndarray  # (B,) int64, how many of N
+    visited: np.ndarray  # (B,) bool: the place need not be visited any more in this round
+    prefer: np.ndarray  # (B, 2) int64, directions that are taken first where several are as good; -1: none
+    renew: np.ndarray  # (B,) bool: nothing known holds any more
+    wishes: np.ndarray  # (B, J) int64, drives in order of preference, -1 at the end

@@ -1,0 +1,215 @@
+"""The lifetime agent: its keys, its two memories, its planner, and what it does in small worlds."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import agents
+import envs
+from agents import lifetime_memory
+from agents.lattice import Lattice, features, read, write
+from agents.superposition import SuperposedMemory
+from experiments import labyrinth_scores
+
+WIDTHS = (4, 4, 4, 4, 2, 1, 1, 4, 4, 4)
+
+
+def expanded(lattice: Lattice, codes: np.ndarray) -> np.ndarray:
+    out = np.empty((len(codes), lattice.dim), np.float32)
+    for code, phi in zip(codes, out, strict=True):
+        features(code, lattice.turns, lattice.wave(), phi)
+    return out
+
+
+def rows(count: int, seed: int = 0) -> np.ndarray:
+    limits = [1 << width for width in WIDTHS]
+    return np.random.default_rng(seed).integers(0, limits, (count, len(limits)))
+
+
+def codes(count: int, x: int = -8) -> np.ndarray:
+    return np.array([(x + i % 16, i // 16, 0, 0) for i in range(count)])
+
+
+def play(agent: Any, world: envs.World, steps: int, seed: int = 100) -> tuple[dict[str, np.ndarray], Any]:
+    """Traces stacked over time, and the state at the end."""
+    obs, state, starts, traces = world.reset(seed), None, np.ones(world.num_envs, np.bool_), []
+    for _ in range(steps):
+        actions, state = agent.predict(obs, state, starts)
+        out = world.step(actions)
+        obs, starts = out.obs, out.terminated | out.truncated
+        traces.append({name: np.array(part) for name, part in world.trace().items()} | {"reward": out.reward.copy()})
+    return {name: np.stack([trace[name] for trace in traces]) for name in traces[0]}, state
+
+
+# ---------------------------------------------------------------------------------------------------- keys and memory
+
+
+def test_lattice_features_are_the_expansion_of_the_superposed_layer() -> None:
+    lattice = Lattice(64, seed=3)
+    some = np.array([(1, -2, 0, 5), (0, 0, 0, 0), (100, 7, 1, 0)])
+    same = lattice(torch.as_tensor(some[None], dtype=torch.float32))[0]
+    np.testing.assert_allclose(expanded(lattice, some), same.numpy(), atol=1e-4)
+
+
+def test_a_larger_lattice_begins_with_the_smaller_one() -> None:
+    np.testing.assert_array_equal(Lattice(64).turns, Lattice(256).turns[:, :32])
+
+
+def test_keys_of_different_codes_are_nearly_orthogonal_everywhere_on_the_lattice() -> None:
+    dim = 4096
+    far = np.random.default_rng(0).integers(-100, 100, (60, 4))
+    close = np.array([(x, y, f, c) for x in (0, 1) for y in (0, 1) for f in (0, 1) for c in (0, 1)])
+    for some in (np.unique(far, axis=0), close):
+        phi = expanded(Lattice(dim), some)
+        gram = phi @ phi.T
+        np.testing.assert_allclose(np.diag(gram), 1.0, rtol=1e-5)
+        assert np.abs(gram - np.eye(len(some))).max() < 6 / np.sqrt(dim)
+
+
+def test_the_compiled_delta_rule_is_that_of_the_superposed_memory() -> None:
+    lattice, width = Lattice(32, seed=1), 5
+    memory, matrix = SuperposedMemory(lattice), np.zeros((32, width), np.float32)
+    m = torch.zeros(1, 1, width, 32)
+    gate = torch.ones(1, 1)
+    for step, code in enumerate(codes(6)):
+        value = np.random.default_rng(step).standard_normal(width).astype(np.float32)
+        phi, found = expanded(lattice, code[None])[0], np.empty(width, np.float32)
+        read(matrix, phi, found)
+        u = torch.as_tensor(code, dtype=torch.float32)[None, None]
+        answer, m = memory.step(m, u, u, torch.as_tensor(value)[None, None], gate, gate)
+        np.testing.assert_allclose(found, answer[0, 0].numpy(), atol=1e-4)
+        write(matrix, phi, value - found)
+    np.testing.assert_allclose(matrix.T, m[0, 0].numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["superposed", "table"])
+def test_memory_returns_what_was_recorded_and_knows_what_was_not(kind: str) -> None:
+    if kind == "table":
+        face, memory = lifetime_memory.table(WIDTHS, 1 << 16, 2)
+    else:
+        face, memory = lifetime_memory.superposed(WIDTHS, 1024, 1, 2, 0.3, 0.25, seed=0)
+    for _ in range(2):
+        for code, row in zip(codes(128), rows(128), strict=True):
+            lifetime_memory.record(face, memory, 1, code, row)
+    found = np.zeros(len(WIDTHS), np.int64)
+    for code, row in zip(codes(128), rows(128), strict=True):
+        assert lifetime_memory.recall(face, memory, 1, code, found)
+        np.testing.assert_array_equal(found, row)
+        assert not lifetime_memory.recall(face, memory, 0, code, found), "lives are separate"
+    assert not any(lifetime_memory.recall(face, memory, 1, code, found) for code in codes(128, x=100))
+    lifetime_memory.forget(memory, 1)
+    assert not lifetime_memory.recall(face, memory, 1, codes(1)[0], found)
+
+
+def test_rows_that_say_the_same_leave_no_ghost() -> None:
+    face, memory = lifetime_memory.superposed(WIDTHS, 512, 1, 1, 0.3, 0.25, seed=0)
+    row = rows(1)[0]
+    for code in codes(128):
+        lifetime_memory.record(face, memory, 0, code, row)
+    found = np.zeros(len(WIDTHS), np.int64)
+    ghosts = [lifetime_memory.recall(face, memory, 0, code, found) for code in codes(200, x=100)]
+    assert sum(ghosts) <= 4
+
+
+def test_tiles_keep_regions_apart() -> None:
+    face, memory = lifetime_memory.superposed(WIDTHS, 1024, 4, 1, 0.3, 0.25, seed=0)
+    lifetime_memory.record(face, memory, 0, np.array([0, 0, 0, 0]), rows(1)[0])
+    used = np.abs(memory.matrix[0]).sum(1).reshape(4, 256).sum(1) > 0
+    assert used.sum() == 1
+
+
+def test_a_full_table_drops_what_was_used_longest_ago() -> None:
+    slots = lifetime_memory.WAYS
+    face, memory = lifetime_memory.table(WIDTHS, slots * 20, 1)
+    assert memory.bytes == slots * 20
+    for code, row in zip(codes(slots + 1), rows(slots + 1), strict=True):
+        lifetime_memory.record(face, memory, 0, code, row)
+    found = np.zeros(len(WIDTHS), np.int64)
+    known = [lifetime_memory.recall(face, memory, 0, code, found) for code in codes(slots + 1)]
+    assert known == [False] + [True] * slots
+
+
+# ---------------------------------------------------------------------------------------------------- small worlds
+
+
+@pytest.mark.parametrize("name", ["lifetime", "lifetime-table"])
+def test_the_dark_room_is_searched_as_well_as_by_the_best_searcher(name: str) -> None:
+    def doors(agent: str) -> np.ndarray:
+        world = envs.make("DarkKeyDoor-4-Relayout200-v0", 4, life=600)
+        return np.asarray(play(agents.make(agent, world), world, 600)[0]["door"].sum(0))
+
+    assert doors(name).sum() >= 0.97 * doors("searcher").sum()
+
+
+@pytest.mark.parametrize("variant", ["Bout", "Local-Bout", "Drift-Bout", "Noisy-Bout"])
+def test_a_small_labyrinth_is_searched_once_and_water_is_fetched_straight_from_home(variant: str) -> None:
+    world = envs.make(f"Labyrinth-{variant}-v0", 3, depth=4, life=700)
+    traces, state = play(agents.make("lifetime", world), world, 690)
+    lives = [
+        labyrinth_scores.life(traces["node"][:, i], traces["reward"][:, i], traces["port"][0, i]) for i in range(3)
+    ]
+    for life in lives:
+        found = labyrinth_scores.measures(life)
+        assert found["ends_all"] <= 10, "eight ends"
+        assert found["late"] == 1.0 and found["home_direct"] == 1.0
+        assert found["R45"] <= 2
+    assert state.memory.work[:, 0].max() < 60 * 690, "reads a decision are bounded"
+
+
+def test_a_maze_is_learned_in_one_trial() -> None:
+    world = envs.make("BraidedMaze-11-v0", 4, pose=True, trials=3)
+    traces, _ = play(agents.make("lifetime", world), world, 300)
+    over = np.flatnonzero(traces["over"][:, 0])[:3]
+    assert traces["reached"][over, 0].all()
+    assert (traces["optimum"][over, 0] / traces["steps"][over, 0])[1:].mean() > 0.6
+
+
+def test_without_pose_every_trial_of_a_maze_is_new_and_still_succeeds() -> None:
+    world = envs.make("BraidedMaze-11-v0", 2, trials=2)
+    traces, _ = play(agents.make("lifetime-table", world), world, 250)
+    assert (traces["reached"].sum(0) >= 2).all()
+
+
+@pytest.mark.parametrize("contexts", ["inferred", "oracle", "none", "told"])
+def test_atlas_is_played_with_and_without_contexts(contexts: str) -> None:
+    world = envs.make("Atlas-K2-v0", 2, trials=4, visits=2, size=7)
+    traces, state = play(agents.make("lifetime-table", world, contexts=contexts), world, 300)
+    assert (traces["reached"].sum(0) >= 8).all()
+    assert state.memory.matrix.size == 0
+
+
+# ---------------------------------------------------------------------------------------------------- as an agent
+
+
+def test_a_life_does_not_depend_on_its_batch_and_starts_again_when_told() -> None:
+    alone, together = (envs.make("Labyrinth-Depth4-v0", n, life=10_000) for n in (1, 3))
+    one, _ = play(agents.make("lifetime", alone), alone, 200)
+    three, state = play(agents.make("lifetime", together), together, 200)
+    np.testing.assert_array_equal(one["node"][:, 0], three["node"][:, 0])
+    agent = agents.make("lifetime", together)
+    before = state.memory.matrix.copy()
+    agent.predict(together.reset(100), state, np.array([True, False, False]))
+    assert state.tally[0, 0] == 1 and state.tally[1, 0] == 202
+    assert np.abs(state.memory.matrix[0]).sum() < np.abs(before[0]).sum()
+
+
+def test_cost_is_within_its_budget_and_flat() -> None:
+    world = envs.make("Labyrinth-v0", 2)
+    agent = agents.make("lifetime", world)
+    most = agent.flops()["act"]
+    play(agent, world, 300)
+    assert 0 < agent.flops()["act"] < most
+    assert agent.flops()["act"] <= 5e6
+    assert agent.stats()["state_bytes"] <= 200 * 1024
+    assert agent.stats()["trained_parameters"] == 0
+
+
+def test_faults_are_named() -> None:
+    with pytest.raises(ValueError, match="no codes for Recall, only for Labyrinth"):
+        agents.make("lifetime", "Recall-N8-D16-v0")
+    with pytest.raises(ValueError, match="at least 160 bytes, got 10"):
+        agents.make("lifetime-table", "Labyrinth-v0", bytes=10)
+    with pytest.raises(ValueError, match="multiple of 2 here"):
+        agents.make("lifetime", "Labyrinth-v0", dim=7)
