@@ -111,6 +111,11 @@ class _Symbols(_Part):
 
     def _in_view(self, grid: Tensor) -> Tensor:
         """(..., h, w, c) -> (..., levels), 1 for each symbol that stands in some cell."""
+        if kernels.usable(self.table):
+            rows = grid.reshape(-1, self.cells, grid.shape[-1])
+            inside = self.table.new_empty(rows.shape[0], self.levels)
+            kernels.run(kernels.mark, [rows, self.offset], [inside])
+            return inside.view(*grid.shape[:-3], self.levels)
         index = (grid.flatten(-3, -2).long() + self.offset).flatten(-2)
         return torch.zeros(*index.shape[:-1], self.levels, device=grid.device).scatter_(-1, index, 1.0)
 
@@ -130,13 +135,13 @@ class _Symbols(_Part):
 
     @override
     def update(self, grid: Tensor) -> None:
+        n = grid.shape[:-3].numel()
         if self.moments is not None:
-            n = grid.shape[:-3].numel()
             share = torch.bincount(self._index(grid).flatten(), minlength=self.cells * self.levels) / n
             self.moments.update(share, share * (1 - share), n)
         if self.seen is not None:
-            share = self._in_view(grid).flatten(0, -2).mean(0)
-            self.seen.update(share, share * (1 - share), grid.shape[:-3].numel())
+            share = self._in_view(grid).reshape(n, -1).mean(0)
+            self.seen.update(share, share * (1 - share), n)
 
 
 class _Gather(torch.autograd.Function):
@@ -144,21 +149,20 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, symbols: Tensor, offset: Tensor) -> Tensor:
-        ctx.save_for_backward(symbols, offset)
-        ctx.shape = weight.shape
-        out = weight.new_empty(*symbols.shape[:-2], weight.shape[1])
-        by_cell = weight.unflatten(0, (symbols.shape[-2], -1))
-        rows = out.view(-1, weight.shape[1])
-        kernels.run(kernels.gather, [symbols.reshape(-1, *symbols.shape[-2:]), offset, by_cell], [rows])
-        return out
+        rows = symbols.reshape(-1, *symbols.shape[-2:])  # (N, cells, channels)
+        by_cell = weight.unflatten(0, (rows.shape[1], -1))
+        out = weight.new_empty(rows.shape[0], weight.shape[1])
+        kernels.run(kernels.gather, [rows, offset, by_cell], [out])
+        ctx.save_for_backward(rows, offset)
+        ctx.shape = by_cell.shape
+        return out.view(*symbols.shape[:-2], -1)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
-        symbols, offset = ctx.saved_tensors
-        d_weight = grads[0].new_empty(ctx.shape)
-        inputs = [grads[0].reshape(-1, ctx.shape[1]), symbols.reshape(-1, *symbols.shape[-2:]), offset]
-        kernels.run(kernels.scatter, inputs, [d_weight.view(symbols.shape[-2], -1, ctx.shape[1])])
-        return d_weight, None, None
+        rows, offset = ctx.saved_tensors
+        d_weight = grads[0].new_empty(ctx.shape)  # (cells, levels, X)
+        kernels.run(kernels.scatter, [grads[0].reshape(len(rows), -1), rows, offset], [d_weight])
+        return d_weight.flatten(0, 1), None, None
 
 
 class _Image(_Part):
