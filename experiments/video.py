@@ -66,7 +66,7 @@ class Film(Watch):
         pictures = []
         for k in range(count):
             parts = [_titled(film.frames[min(k, len(film.frames) - 1)], film.title) for film in films]
-            pictures.append(beside(parts))
+            pictures.append(beside(parts).quantize(128, Image.Quantize.FASTOCTREE))
         try:
             pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=1000 // FPS, loop=0)
         except (OSError, ValueError) as error:

@@ -18,7 +18,7 @@ from experiments import bounds
 from experiments.compare import Settings, play
 
 FAMILY_IDS = [family.ids()[0] for family in envs.FAMILIES]
-MINIGRID = "MiniGrid-Empty-5x5-v0"
+MINIGRID = "MiniGrid-DoorKey-5x5-v0"
 
 
 def actions_of(name: str, env_id: str, batch: int, steps: int = 60) -> np.ndarray:
@@ -138,3 +138,12 @@ def test_where_no_oracle_is_known_success_says_what_the_ceiling_is() -> None:
     assert ceiling.row["agent"] == "optimum (by definition)" and ceiling.episodes.mean_success == 1.0
     assert floor.row["agent"] == "random"
     assert [entry.row["agent"] for entry in bounds.bounds("CartPole-v1", Settings(episodes=2))] == ["random"]
+
+
+def test_a_world_that_an_agent_does_not_play_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--agent", "wall-follower", "--lives", "1", "--no-bounds", "--table", "json", "--env"]
+    assert evaluate.main([*words, "TMaze-L10-v0", "BraidedMaze-11-v0"]) == 0
+    out, err = capsys.readouterr()
+    assert [row["env"] for row in json.loads(out)] == ["BraidedMaze-11-v0"] and "left out: wall-follower" in err
+    with pytest.raises(ValueError, match="reflexes that do: random, oracle"):
+        evaluate.main([*words, "TMaze-L10-v0"])
