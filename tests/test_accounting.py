@@ -63,7 +63,8 @@ def test_superposed_unroll(u: int, v: int, dim: int, heads: int) -> None:
     expand = 2 * (2 * T) * u * dim // 2 + 2 * T * dim  # the product with the frequencies; a sine or cosine each
     products = 2 * (2 * T) * T * dim + 2 * (2 * T) * dim * v  # [K; Q] K^T, [K; Q] M^T
     solve, answer, write = T * T * v, 2 * T * T * v, 2 * v * T * dim
-    assert near(found, B * heads * (expand + products + solve + answer + write))
+    scale, mask = 2 * T * dim, 3 * T * T + 6 * T * v + v * dim  # the features' norm; resets, gates and differences
+    assert near(found, B * heads * (expand + products + solve + answer + write + scale + mask))
 
 
 @pytest.mark.parametrize(("u", "v", "dim", "heads"), [(16, 16, 256, 2), (16, 32, 1024, 1)])
@@ -104,3 +105,40 @@ def test_only_the_state_grows_with_dim() -> None:
     assert small["trained_parameters"] == large["trained_parameters"]
     assert small["state_bytes"] < large["state_bytes"] and small["fixed_parameters"] < large["fixed_parameters"]
     assert small["flops_per_step"] < large["flops_per_step"]
+
+
+def test_a_decision_by_hand() -> None:
+    """Everything that the superposed agent computes in one acting step, written out."""
+    model = agents.make("superposed", "RecallMix-N8-D16-v0", num_envs=4, dim=256, heads=1)
+    c, (x, f), a = model.config, model.policy.encoder.linear.weight.shape, 2
+    d, u, v, dim, h, y = c.controller, c.key, c.value, c.dim, c.head, x + c.controller + c.value
+    encoder = 2 * f * x + x
+    controller = 2 * 3 * d * (x + d) + 4 * d + 3 * d + 3 * d  # products; gates; candidate; interpolation
+    project = 2 * (d + x) * (2 * u + 2 * v + 1) + 6 * u + 3 * v
+    expand = 2 * (u * dim + dim + dim)  # key and query: product with the frequencies, sine or cosine, scale
+    memory = 2 * 2 * dim * v + 3 * v + 2 * v * dim + v  # both reads, the difference, the write, the gated read
+    heads = 2 * (2 * y * h + h) + 2 * h * (a + 1) + 8 * a  # policy and value; log-softmax and sampling
+    assert near(model.flops()["act"], encoder + controller + project + expand + memory + heads)
+
+
+def test_an_update_by_hand() -> None:
+    """Backwards every product is two, but that of the encoder one: its input needs no gradient."""
+    settings: dict[str, Any] = {"num_envs": 8, "num_steps": 16, "num_minibatches": 2, "update_epochs": 3, "hidden": 256}
+    model = agents.make("gru", "RecallMix-N8-D16-v0", **settings)
+    c, (x, f), n = model.config, model.policy.encoder.linear.weight.shape, 256
+    products = 2 * f * x + 2 * 3 * n * (x + n) + 2 * (x + n) * 2 * c.head + 2 * c.head * 3
+    adam = 16 * sum(p.numel() for p in model.policy.parameters()) * c.num_minibatches / (8 * 16)
+    small = 3 * 16 * n  # gates and their derivatives, forwards and backwards
+    assert near(model.flops()["train"], c.update_epochs * (3 * products - 2 * f * x + small + adam))
+
+
+def test_the_bytes_of_an_agent() -> None:
+    model = agents.make("gru", "RecallMix-N8-D16-v0", num_envs=4, num_steps=8, hidden=16)
+    stats = model.stats()
+    model.learn(32)
+    kept = [part for slot in model.optimizer.state.values() for part in slot.values()]
+    moments = sum(part.nbytes for part in kept if part.dim())
+    assert stats["optimizer_bytes"] == moments
+    assert stats["buffer_bytes"] == model.rollout.nbytes() + 4 * stats["state_bytes"]
+    dqn = agents.make("sb3-dqn", "CartPole-v1", buffer_size=1000).stats()
+    assert dqn["buffer_bytes"] >= 1000 * 2 * 4 * 4 and dqn["flops_per_training_step"] > dqn["flops_per_step"] > 0

@@ -40,7 +40,7 @@ def jobs(tmp_path: Path, seeds: int = 2) -> list[RunConfig]:
     return [resolve(replace(base, agent=agent, seed=seed)) for agent in ("gru", "none") for seed in range(seeds)]
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], Any], seconds: float = 400) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited too long"

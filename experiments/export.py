@@ -1,0 +1,119 @@
+"""A trained agent for use elsewhere: as ONNX, its memory an input and an output; or as a run folder to ship.
+
+    python -m experiments.export runs/RecallMix-N64-D16-v0/superposed/seed0 agent.onnx
+    python -m experiments.export runs/RecallMix-N64-D16-v0/superposed/seed0 pretrained/recall
+
+The ONNX graph is one step of a batch: observations (one input for each part), `episode_start` (B,) bool and the
+memory, `state.0`, `state.1`, ... (B, ...), zeros at first; it returns `action` (B, k) of every component, `logits`
+(B, A) and the memory after the step, `next.0`, `next.1`, ... Extra `onnx`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import agents
+from agents import checkpoint
+from agents.policy import to_tensors
+from agents.ppo import MemoryPPO
+from experiments import cli, run
+from experiments import config as configs
+
+
+class Step(nn.Module):
+    """The greedy policy as a pure function of observations, episode starts and memory."""
+
+    def __init__(self, model: MemoryPPO) -> None:
+        super().__init__()
+        self.policy, self.keys = model.policy, model.policy.encoder.keys
+        self.state_type = type(model.policy.core.initial_state(1))
+
+    def forward(self, obs: list[Tensor], episode_start: Tensor, state: list[Tensor]) -> tuple[Tensor, ...]:
+        """Parts of the observation, starts (B,) bool, parts of the memory -> action, logits, parts of the memory."""
+        parts = [torch.where(episode_start.view(-1, *[1] * (s.dim() - 1)), torch.zeros_like(s), s) for s in state]
+        x = self.policy.encoder(dict(zip(self.keys, obs, strict=True)))
+        y, after = self.policy.core.step(x, self.state_type(*parts))
+        logits = self.policy.pi(torch.cat((x, y), -1))
+        action = torch.stack([part.argmax(-1) for part in logits.split(self.policy.sizes, -1)], -1)
+        return action + torch.as_tensor(self.policy.action_start), logits, *after
+
+
+def onnx(model: MemoryPPO, path: Path, batch: int = 2) -> list[str]:
+    """Write the step of a model as ONNX with a free batch size; returns the names of its inputs.
+
+    ImportError without the extra `onnx`, ValueError for an agent that is no MemoryPPO.
+    """
+    if not isinstance(model, MemoryPPO):
+        raise ValueError(f"only agents trained by MemoryPPO can be exported, not {type(model).__name__}.")
+    _installed()
+    sample = to_tensors(model.observation_space.sample(), model.policy.encoder.keys)
+    obs = [part[None].repeat(batch, *[1] * part.dim()) for part in sample.values()]
+    state = list(model.policy.core.initial_state(batch))
+    start = torch.zeros(batch, dtype=torch.bool)
+    names = [*(f"obs.{key}" if key else "obs" for key in sample), "episode_start"]
+    names += [f"state.{i}" for i in range(len(state))]
+    free = {0: torch.export.Dim("batch", min=1)}
+    with warnings.catch_warnings():  # the exporter announces changes of its own internals
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            Step(model).eval(),
+            (obs, start, state),
+            str(path),
+            input_names=names,
+            output_names=["action", "logits", *(f"next.{i}" for i in range(len(state)))],
+            dynamic_shapes=([free] * len(obs), free, [free] * len(state)),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    return names
+
+
+def ship(folder: Path, target: Path) -> Path:
+    """Copy a run under `target` with nothing but what acting takes: no optimiser, no worlds, no curves."""
+    config = configs.of(folder)
+    tensors, meta = checkpoint.load(folder / "last.safetensors")
+    place = target / Path(*folder.absolute().parts[-3:])
+    place.mkdir(parents=True, exist_ok=True)
+    kept = {name: part for name, part in tensors.items() if name.startswith("policy.")}
+    acting = {"algorithm": meta["algorithm"] | {"started": False, "episodes": []}, "run": {}}
+    checkpoint.save(place / "last.safetensors", kept, acting)
+    configs.write(config, place / "config.json")
+    for name in ("result.json", "provenance.json"):
+        (place / name).write_text(json.dumps(json.loads((folder / name).read_text()), indent=2) + "\n")
+    return place
+
+
+def _installed() -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ImportError("ONNX needs its packages, which are not installed: pip install onnx onnxscript") from error
+
+
+def main(argv: list[str]) -> int:
+    """Run the command line and return the exit code."""
+    if len(argv) != 2:
+        raise ValueError("give a run folder and where to export it: python -m experiments.export RUN FILE.onnx|FOLDER")
+    source, target = Path(argv[0]), Path(argv[1])
+    if target.suffix == ".onnx":
+        names = onnx(agents.load(source), target)
+        print(f"wrote {target}, inputs {', '.join(names)}")
+    else:
+        configs.read(source / "config.json")
+        if not run.result_of(source):
+            raise run.RunError(f"{source} is not finished: python train.py --resume {source}")
+        print(f"wrote {ship(source, target)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.guard(main))
