@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from traced import TracedActor
+from compiled import CompiledActor
 
 from experiments import cli, compare, grid, run, tables
 from experiments.aggregate import aggregate, scalars
@@ -38,7 +38,7 @@ class Experiment(NamedTuple):
     tests: tuple[str, ...]
     episodes: int = 128
     dims: tuple[int, ...] = ()  # the superposed agents again, at these D, not retrained
-    traced: bool = False  # play through `traced.TracedActor`: for a million steps
+    compiled: bool = False  # play through `CompiledActor`: for a million steps
     curve: bool = False  # also when training reached 0.95 and how low it fell afterwards
 
 
@@ -59,9 +59,15 @@ EXPERIMENTS = {
         "Eight cue bits kept through corridors of distractors. Trained on corridors of at most 50 steps.",
         "NoisyTMaze-M8-Max50-v0",
         beside_none("steps=600000"),
-        ("NoisyTMaze-M8-L50-v0", "NoisyTMaze-M8-L1000-v0", "NoisyTMaze-M8-L1000000-v0"),
+        ("NoisyTMaze-M8-L50-v0", "NoisyTMaze-M8-L1000-v0"),
+    ),
+    "horizon-million": Experiment(
+        "The same agents, not retrained, in corridors of a million steps.",
+        "NoisyTMaze-M8-Max50-v0",
+        (("superposed", None, "steps=600000"),),
+        ("NoisyTMaze-M8-L1000000-v0",),
         episodes=8,
-        traced=True,
+        compiled=True,
     ),
     "rewrite": Experiment(
         "Every new cue replaces the last. Trained on chains of ten corridors of at most 50 steps.",
@@ -120,7 +126,7 @@ def learning(jobs: list[RunConfig]) -> str:
 def report(experiment: Experiment, jobs: list[RunConfig], episodes: int | None, workers: int) -> str:
     """Everything that is printed of an experiment; what is played is spread over processes."""
     settings = Settings(episodes=episodes or experiment.episodes, seed=10_000)
-    act = TracedActor if experiment.traced else None
+    act = CompiledActor if experiment.compiled else None
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         plays = [

@@ -8,28 +8,35 @@ import main
 import numpy as np
 import pytest
 import results
-from traced import TracedActor
+from compiled import CompiledActor
 
 import agents
 import envs
 
 
-def test_a_traced_actor_chooses_as_predict_does() -> None:
+def test_a_compiled_actor_chooses_as_predict_does() -> None:
     world = envs.make("NoisyTMaze-M4-L6-v0", 5)
     model = agents.make("superposed", world, num_envs=5, dim=32)
-    actor = TracedActor(model, 5)
+    actor = CompiledActor(model, 5)
     obs, starts = world.reset(0), np.ones(5, np.bool_)
-    state, traced = None, None
+    state, compiled = None, None
     for _ in range(40):
         actions, state = model.predict(obs, state, starts, deterministic=True)
-        same, traced = actor.predict(obs, traced, starts)
+        same, compiled = actor.predict(obs, compiled, starts)
         assert (actions == same).all()
-        assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(state, traced, strict=True))
+        assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(state, compiled, strict=True))
         out = world.step(actions)
         obs, starts = out.obs, out.terminated | out.truncated
 
 
-@pytest.mark.parametrize("name", ["recall", "horizon", "rewrite", "memory", "memory-rivals", "memory-s17"])
+def test_a_compiled_actor_is_for_superposed_agents() -> None:
+    with pytest.raises(ValueError, match="takes superposed agents"):
+        CompiledActor(agents.make("gru", "NoisyTMaze-M4-L6-v0", num_envs=5), 5)
+
+
+@pytest.mark.parametrize(
+    "name", ["recall", "horizon", "horizon-million", "rewrite", "memory", "memory-rivals", "memory-s17"]
+)
 def test_experiments_resolve(name: str, tmp_path: Path) -> None:
     experiment = results.EXPERIMENTS[name]
     jobs = results.plan(experiment, [100, 101], str(tmp_path))
