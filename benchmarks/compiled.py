@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numba import njit
-from torch import Tensor
 
 from agents.cores import SuperposedCore
 from agents.ppo import MemoryPPO
@@ -42,7 +41,7 @@ class CompiledActor:
         return (self.actions + self.policy.action_start)[:, 0], (self.z, self.m)
 
 
-def _array(part: Tensor) -> np.ndarray:
+def _array(part: Any) -> np.ndarray:
     out: np.ndarray = part.detach().cpu().numpy()
     return out
 
