@@ -74,6 +74,8 @@ class NoneConfig(PPOConfig):
 
     hidden: int = 64
     """Width of the feed-forward layer."""
+    frames: int = 1
+    """Last inputs that are seen at once: 1 is the floor, 4 the usual stack of frames."""
 
 
 @dataclass(frozen=True, kw_only=True)

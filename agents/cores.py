@@ -21,30 +21,41 @@ from agents.superposition import Expansion, SuperposedMemory
 
 
 class NoState(NamedTuple):
-    """No memory; a column of zeros tells the batch size."""
+    """No memory but the frames that are stacked: none of them for a stack of one."""
 
-    empty: Tensor  # (B, 0)
+    before: Tensor  # (B, frames - 1, X), the newest last; zeros before the episode began
 
 
 class NoCore(Core):
-    """No memory: a feed-forward layer, so that the floor has as many parameters to spend."""
+    """No memory: a feed-forward layer over the last few inputs of the episode, by default only the present one."""
 
     def __init__(self, width: int, config: configs.NoneConfig, seed: int = 0) -> None:
         super().__init__()
-        self.linear = nn.Linear(width, config.hidden)
+        if config.frames < 1:
+            raise ValueError(f"frames must be at least 1, got {config.frames}")
+        self.frames, self.width = config.frames, width
+        self.linear = nn.Linear(config.frames * width, config.hidden)
         self.output_width = config.hidden
 
     @override
     def initial_state(self, batch: int) -> NoState:
-        return NoState(self.linear.weight.new_zeros(batch, 0))
+        return NoState(self.linear.weight.new_zeros(batch, self.frames - 1, self.width))
 
     @override
     def step(self, x: Tensor, state: NoState) -> tuple[Tensor, NoState]:
-        return torch.tanh(self.linear(x)), state
+        stack = torch.cat((state.before, x[:, None]), 1)  # (B, frames, X)
+        return torch.tanh(self.linear(stack.flatten(1))), NoState(stack[:, 1:])
 
     @override
     def unroll(self, xs: Tensor, state: NoState, starts: Tensor) -> Unrolled:
-        return Unrolled(torch.tanh(self.linear(xs)), state, {})
+        steps, past = xs.shape[0], self.frames - 1
+        every = torch.cat((state.before.transpose(0, 1), xs))  # (frames - 1 + T, B, X)
+        episode = F.pad(starts.cumsum(0), (0, 0, past, 0))
+        seen = [
+            (episode[i : i + steps] == episode[past:])[..., None] * every[i : i + steps] for i in range(self.frames)
+        ]
+        kept = (episode[steps:] == episode[-1])[..., None] * every[steps:]
+        return Unrolled(torch.tanh(self.linear(torch.cat(seen, -1))), NoState(kept.transpose(0, 1)), {})
 
 
 class GRUState(NamedTuple):
