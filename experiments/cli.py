@@ -176,7 +176,7 @@ def show_list(words: list[str]) -> None:
             print(f"{name:<16}{agent.about or ' '.join((agent.config.__doc__ or '').split())}")
     elif words == ["suites"]:
         for name, suite in SUITES.items():
-            print(f"{name:<16}{suite.about}\n{'':<16}{', '.join(suite.env_ids)}")
+            print(f"{name:<17}{suite.about}\n{'':<17}{', '.join(suite.env_ids)}")
     elif words == ["envs"]:
         print(*envs.ids(), sep="\n")
         print("and other numbers in these, MiniGrid-*, BabyAI-*, and every other id that gymnasium knows.")
