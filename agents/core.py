@@ -50,3 +50,7 @@ class Core(nn.Module):
     def unroll(self, xs: Tensor, state: Any, starts: Tensor) -> Unrolled:
         """Take xs (T, B, X) and starts (T, B) bool, return ys (T, B, Y), the last state and info."""
         raise NotImplementedError
+
+    def diagnose(self, xs: Tensor, state: Any, starts: Tensor) -> dict[str, Tensor]:
+        """Scalars for the log that are worth a second unroll, once an iteration; arguments as of `unroll`."""
+        return {}

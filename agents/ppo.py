@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import configure_logger
 from torch import Tensor, nn
 
-from agents import accounting, checkpoint, space_json
+from agents import accounting, saving
 from agents.config import PPOConfig, SuperposedConfig
 from agents.cores import CORES, SuperposedCore
 from agents.policy import Policy, to_tensors
@@ -46,13 +45,15 @@ class MemoryPPO:
         device: "cpu", "cuda", ...
     """
 
+    DIAGNOSED = 8  # environments whose memory is looked into for the log, once an iteration
+
     def __init__(
         self, core: str, env: Any, config: PPOConfig | None = None, seed: int = 0, device: str | torch.device = "cpu"
     ) -> None:
         self.core_name, self.config, self.seed = core, config or CORES[core][0](), seed
         self.device = torch.device(device)
         self._venv: VecEnv | None = None
-        if isinstance(env, Spaces):  # loaded to act, not to train
+        if isinstance(env, saving.Spaces):  # loaded to act, not to train
             self.observation_space, self.action_space = env
         else:
             self.set_env(env)
@@ -219,6 +220,16 @@ class MemoryPPO:
         explained = 1 - (returns - roll.values[: roll.steps]).var() / (returns.var() + 1e-8)
         self._last_train = {name: float(np.mean([row[name] for row in logs])) for name in logs[0]}
         self._last_train["train/explained_variance"] = float(explained)
+        self._last_train |= self._diagnose()
+
+    @torch.inference_mode()
+    def _diagnose(self) -> dict[str, float]:
+        """What the core says of its memory, on a few environments of the rollout."""
+        roll, few = self.rollout, slice(self.DIAGNOSED)
+        state = type(roll.state)(*(part[few] for part in roll.state))
+        xs = self.policy.encoder({key: part[: roll.steps, few] for key, part in roll.obs.items()})
+        found = self.policy.core.diagnose(xs, state, roll.starts[: roll.steps, few])
+        return {f"memory/{name}": float(value) for name, value in found.items()}
 
     def _update(self, columns: Tensor, write_cost: float, may_skip: bool) -> dict[str, float]:
         """One minibatch of whole environment columns."""
@@ -328,77 +339,24 @@ class MemoryPPO:
         if self._started:
             self._state = self._state._replace(m=SuperposedMemory.resize(self._state.m, dim))
 
-    # -- saving -----------------------------------------------------------------------------------------------------
+    # -- saving and accounting; the work is done in the modules of these names ---------------------------------------
 
     def snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that a bit-for-bit resume needs, as tensors and JSON; take it at the start of a rollout."""
-        tensors = {f"policy.{name}": part for name, part in self.policy.state_dict().items()}
-        for i, slot in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"adam.{i}.{name}": part for name, part in slot.items()}
-        tensors["rng"] = self.generator.get_state()
-        if self._started:
-            tensors |= {f"core.{i}": part for i, part in enumerate(self._state)} | {"starts": self._starts}
-            tensors |= {f"world.{name}": torch.as_tensor(part) for name, part in self.world.state().items()}
-            tensors |= {name: torch.as_tensor(getattr(self.episodes, name)) for name in ("returns", "lengths")}
-        meta = {
-            "num_timesteps": self.num_timesteps, "updates": self.updates, "started": self._started,
-            "seed": self.seed, "episodes": list(self.episodes.recent), "config": asdict(self.config),
-        }  # fmt: skip
-        return {name: part.detach().cpu().clone().contiguous() for name, part in tensors.items()}, meta
+        return saving.snapshot(self)
 
     def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         """Continue from `snapshot`, of an agent with the same config."""
-
-        def under(prefix: str) -> dict[str, Tensor]:
-            return {name[len(prefix) :]: part for name, part in tensors.items() if name.startswith(prefix)}
-
-        self.policy.load_state_dict(under("policy."))
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, part in under("adam.").items():
-            slots.setdefault(int(name.split(".")[0]), {})[name.split(".")[1]] = part
-        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": slots})
-        self.generator.set_state(tensors["rng"])
-        self.num_timesteps, self.updates, self._started = meta["num_timesteps"], meta["updates"], meta["started"]
-        if self._started:
-            core = under("core.")
-            if isinstance(self.policy.core, SuperposedCore):
-                self.policy.core.resize(core["1"].shape[-1])  # D may have grown since
-            empty = self.policy.core.initial_state(self.world.num_envs)
-            self._state = type(empty)(*(core[str(i)].to(self.device) for i in range(len(empty))))
-            if not self.world.resumable:  # new episodes begin: nothing of the old ones is carried over
-                fresh = {name: torch.zeros_like(tensors[name]) for name in ("returns", "lengths")}
-                tensors = tensors | fresh | {"starts": torch.ones_like(tensors["starts"])}
-            self._starts = tensors["starts"].to(self.device)
-            obs = self.world.load_state({name: part.numpy() for name, part in under("world.").items()})
-            self._obs = to_tensors(obs, self.policy.encoder.keys)
-            self.episodes = Episodes(self.world.num_envs)
-            self.episodes.returns, self.episodes.lengths = tensors["returns"].numpy(), tensors["lengths"].numpy()
-            self.episodes.recent.extend((r, n, s) for r, n, s in meta["episodes"])
+        saving.restore(self, tensors, meta)
 
     def save(self, path: str | Path) -> None:
         """Write one file of tensors and JSON; see `load`. The suffix .safetensors is added when missing."""
-        tensors, meta = self.snapshot()
-        spaces = {"observation_space": self.observation_space, "action_space": self.action_space}
-        meta |= {"core": self.core_name} | {name: space_json.dump(space) for name, space in spaces.items()}
-        checkpoint.save(_file(path), tensors, meta)
+        saving.save(self, path)
 
     @classmethod
     def load(cls, path: str | Path, env: Any = None, device: str = "cpu") -> MemoryPPO:
         """Read what `save` wrote; no code in the file is run. With `env` it can go on training, without it can act."""
-        tensors, meta = checkpoint.load(_file(path))
-        settings: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in meta["config"].items()}
-        config = CORES[meta["core"]][0](**settings)
-        if env is None:
-            env = Spaces(space_json.load(meta["observation_space"]), space_json.load(meta["action_space"]))
-        model = cls(meta["core"], env, config, meta["seed"], device)
-        if isinstance(env, Spaces):
-            model.policy.load_state_dict({n[7:]: part for n, part in tensors.items() if n.startswith("policy.")})
-            model.num_timesteps = meta["num_timesteps"]
-            if isinstance(model.policy.core, SuperposedCore) and meta["started"]:
-                model.resize(tensors["core.1"].shape[-1])  # D may have grown since
-        else:
-            model.restore(tensors, meta)
-        return model
+        return saving.load(cls, path, env, device)
 
     def flops(self) -> dict[str, float]:
         """Floating point operations per environment step: `act`, to choose it, and `train`, to learn from it."""
@@ -429,16 +387,3 @@ class MemoryPPO:
                     f"observation{where} of environment {int(rows.nonzero()[0])} is not finite at step "
                     f"{self.num_timesteps}: nothing was trained on it; mend the environment or clip it with a wrapper"
                 )
-
-
-def _file(path: str | Path) -> Path:
-    """The file of a checkpoint: .safetensors is added, in place of the .zip that SB3's callbacks add."""
-    name = Path(path).name.removesuffix(".zip").removesuffix(".safetensors")
-    return Path(path).with_name(f"{name}.safetensors")
-
-
-class Spaces(NamedTuple):
-    """Stands in for an environment when an agent is loaded only to act."""
-
-    observation_space: Any
-    action_space: Any

@@ -170,6 +170,25 @@ class SuperposedMemory(nn.Module):
             reads.append(read)
         return torch.cat(reads, 2), m
 
+    def diagnose(self, m: Tensor, keys: Tensor, values: Tensor, write: Tensor, starts: Tensor) -> dict[str, Tensor]:
+        """How crowded the matrix is, from what was written since the last episode start; arguments as of `unroll`.
+
+        Returns:
+            `key_similarity`, the mean inner product of two expanded keys, 1 if all are the same; `read_error`, the
+            share of the written values' energy that m (B, H, V, D), the matrix after the last step, no longer answers:
+            0 if all of it. Both weighted by the gates; 0 if nothing was written.
+        """
+        episode = starts.cumsum(1)
+        weight = write * (episode == episode[:, -1:])[:, None]  # (B, H, T)
+        phi = self.expansion(keys)
+        total, own = (weight[..., None] * phi).sum(2), weight.square().sum(2)  # (B, H, D), (B, H)
+        pairs = weight.sum(2).square() - own  # |sum_i w_i phi_i|^2 holds all pairs, and each with itself
+        lost = (values - phi @ m.mT).square().sum(-1)
+        return {
+            "key_similarity": (total.square().sum(-1) - own).sum() / pairs.sum().clamp(min=1e-6),
+            "read_error": (weight * lost).sum() / (weight * values.square().sum(-1)).sum().clamp(min=1e-6),
+        }
+
     @staticmethod
     def resize(m: Tensor, dim: int) -> Tensor:
         """Carry a matrix over to another D (see `Expansion.resize`); growing leaves every read as it was.

@@ -171,7 +171,9 @@ def test_what_is_logged_has_sb3s_names() -> None:
     model.logger.dump = lambda step=0: rows.append(dict(model.logger.name_to_value))  # type: ignore[method-assign]
     model.learn(64)
     tags = {"rollout/ep_rew_mean", "rollout/ep_len_mean", "rollout/success_rate", "time/fps", "train/value_loss"}
-    assert len(rows) == 2 and tags | {"train/approx_kl", "train/learning_rate", "memory/norm"} <= set(rows[-1])
+    assert len(rows) == 2 and tags | {"train/approx_kl", "train/learning_rate"} <= set(rows[-1])
+    memory = {"memory/norm", "memory/write_gate", "memory/key_similarity", "memory/read_error"}
+    assert memory <= set(rows[-1])
     assert all(np.isfinite(value) for value in rows[-1].values())
 
 

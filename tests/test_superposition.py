@@ -270,3 +270,41 @@ def test_how_many_pairs_fit_follows_dim(dim: int) -> None:
     assert recalled(dim, dim // 2) > 0.9
     assert 0.55 < recalled(dim, 4 * dim) < 0.9  # far too many: forgotten, but gracefully
     assert recalled(2 * dim, dim) > recalled(dim, dim)
+
+
+# -- diagnosis ----------------------------------------------------------------------------------------------------
+
+
+def diagnosis(mem: SuperposedMemory, keys: Tensor, values: Tensor, starts: Tensor | None = None) -> tuple[float, float]:
+    """Key similarity and read error after pairs were written with gates of 1."""
+    write = torch.ones(keys.shape[:3])
+    starts = torch.zeros(keys.shape[0], keys.shape[2], dtype=torch.bool) if starts is None else starts
+    m = torch.zeros(keys.shape[0], keys.shape[1], V, mem.expansion.dim)
+    m = mem.unroll(m, keys, keys, values, write, write, starts)[1]
+    found = mem.diagnose(m, keys, values, write, starts)
+    return float(found["key_similarity"]), float(found["read_error"])
+
+
+def test_one_key_for_all_is_full_likeness_and_loses_what_came_first() -> None:
+    key, values = draw(2, 2, 1, U).expand(2, 2, 4, U), draw(2, 2, 4, V, seed=1)
+    likeness, lost = diagnosis(memory(), key, values)
+    assert likeness == pytest.approx(1, abs=1e-4)
+    expected = (values - values[:, :, -1:]).square().sum() / values.square().sum()
+    assert lost == pytest.approx(float(expected), rel=1e-3)
+
+
+def test_unlike_keys_lose_nothing_in_a_large_matrix() -> None:
+    mem, keys = SuperposedMemory(Expansion(U, 4096, [CONTENT] * 2)), draw(2, 2, 5, U)
+    phi = mem.expansion(keys)
+    pairs = (phi @ phi.mT)[:, :, ~torch.eye(5, dtype=torch.bool)]
+    likeness, lost = diagnosis(mem, keys, draw(2, 2, 5, V, seed=1))
+    assert likeness == pytest.approx(float(pairs.mean()), abs=1e-5) and abs(likeness) < 0.02
+    assert lost < 0.01
+
+
+def test_diagnosis_looks_at_the_last_episode_and_at_nothing_if_nothing_was_written() -> None:
+    key, values = draw(2, 2, 1, U).expand(2, 2, 4, U), draw(2, 2, 4, V, seed=1)
+    last = torch.tensor([[False, False, False, True]]).expand(2, 4)
+    assert diagnosis(memory(), key, values, last) == (0, pytest.approx(0, abs=1e-6))
+    nothing = memory().diagnose(torch.zeros(2, 2, V, 256), key, values, torch.zeros(2, 2, 4), last)
+    assert [float(part) for part in nothing.values()] == [0, 0]

@@ -1,0 +1,104 @@
+"""Saving and loading a MemoryPPO: tensors and JSON, no code; a resumed training is the unbroken one bit for bit."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from agents import checkpoint, space_json
+from agents.cores import CORES, SuperposedCore
+from agents.policy import to_tensors
+from agents.rollout import Episodes
+
+if TYPE_CHECKING:
+    from agents.ppo import MemoryPPO
+
+
+class Spaces(NamedTuple):
+    """Stands in for an environment when an agent is loaded only to act."""
+
+    observation_space: Any
+    action_space: Any
+
+
+def snapshot(model: MemoryPPO) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Everything that a bit-for-bit resume needs, as tensors and JSON; take it at the start of a rollout."""
+    tensors = {f"policy.{name}": part for name, part in model.policy.state_dict().items()}
+    for i, slot in model.optimizer.state_dict()["state"].items():
+        tensors |= {f"adam.{i}.{name}": part for name, part in slot.items()}
+    tensors["rng"] = model.generator.get_state()
+    if model._started:
+        tensors |= {f"core.{i}": part for i, part in enumerate(model._state)} | {"starts": model._starts}
+        tensors |= {f"world.{name}": torch.as_tensor(part) for name, part in model.world.state().items()}
+        tensors |= {name: torch.as_tensor(getattr(model.episodes, name)) for name in ("returns", "lengths")}
+    meta = {
+        "num_timesteps": model.num_timesteps, "updates": model.updates, "started": model._started,
+        "seed": model.seed, "episodes": list(model.episodes.recent), "config": asdict(model.config),
+    }  # fmt: skip
+    return {name: part.detach().cpu().clone().contiguous() for name, part in tensors.items()}, meta
+
+
+def restore(model: MemoryPPO, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    """Continue from `snapshot`, of an agent with the same config."""
+
+    def under(prefix: str) -> dict[str, Tensor]:
+        return {name[len(prefix) :]: part for name, part in tensors.items() if name.startswith(prefix)}
+
+    model.policy.load_state_dict(under("policy."))
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, part in under("adam.").items():
+        slots.setdefault(int(name.split(".")[0]), {})[name.split(".")[1]] = part
+    model.optimizer.load_state_dict(model.optimizer.state_dict() | {"state": slots})
+    model.generator.set_state(tensors["rng"])
+    model.num_timesteps, model.updates, model._started = meta["num_timesteps"], meta["updates"], meta["started"]
+    if model._started:
+        core = under("core.")
+        if isinstance(model.policy.core, SuperposedCore):
+            model.policy.core.resize(core["1"].shape[-1])  # D may have grown since
+        empty = model.policy.core.initial_state(model.world.num_envs)
+        model._state = type(empty)(*(core[str(i)].to(model.device) for i in range(len(empty))))
+        if not model.world.resumable:  # new episodes begin: nothing of the old ones is carried over
+            fresh = {name: torch.zeros_like(tensors[name]) for name in ("returns", "lengths")}
+            tensors = tensors | fresh | {"starts": torch.ones_like(tensors["starts"])}
+        model._starts = tensors["starts"].to(model.device)
+        obs = model.world.load_state({name: part.numpy() for name, part in under("world.").items()})
+        model._obs = to_tensors(obs, model.policy.encoder.keys)
+        model.episodes = Episodes(model.world.num_envs)
+        model.episodes.returns, model.episodes.lengths = tensors["returns"].numpy(), tensors["lengths"].numpy()
+        model.episodes.recent.extend((r, n, s) for r, n, s in meta["episodes"])
+
+
+def save(model: MemoryPPO, path: str | Path) -> None:
+    """Write one file of tensors and JSON; see `load`. The suffix .safetensors is added when missing."""
+    tensors, meta = snapshot(model)
+    spaces = {"observation_space": model.observation_space, "action_space": model.action_space}
+    meta |= {"core": model.core_name} | {name: space_json.dump(space) for name, space in spaces.items()}
+    checkpoint.save(_file(path), tensors, meta)
+
+
+def load(kind: type[MemoryPPO], path: str | Path, env: Any = None, device: str = "cpu") -> MemoryPPO:
+    """Read what `save` wrote; no code in the file is run. With `env` it can go on training, without it can act."""
+    tensors, meta = checkpoint.load(_file(path))
+    settings: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in meta["config"].items()}
+    config = CORES[meta["core"]][0](**settings)
+    if env is None:
+        env = Spaces(space_json.load(meta["observation_space"]), space_json.load(meta["action_space"]))
+    model = kind(meta["core"], env, config, meta["seed"], device)
+    if isinstance(env, Spaces):
+        model.policy.load_state_dict({n[7:]: part for n, part in tensors.items() if n.startswith("policy.")})
+        model.num_timesteps = meta["num_timesteps"]
+        if isinstance(model.policy.core, SuperposedCore) and meta["started"]:
+            model.resize(tensors["core.1"].shape[-1])  # D may have grown since
+    else:
+        restore(model, tensors, meta)
+    return model
+
+
+def _file(path: str | Path) -> Path:
+    """The file of a checkpoint: .safetensors is added, in place of the .zip that SB3's callbacks add."""
+    name = Path(path).name.removesuffix(".zip").removesuffix(".safetensors")
+    return Path(path).with_name(f"{name}.safetensors")
