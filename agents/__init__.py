@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import envs
-from agents import keydoor_searcher, labyrinth_walks, life, lifetime, maze_reflexes, reflexes, sb3
+from agents import growing, endotaxis, keydoor_searcher, labyrinth_walks, life, lifetime, maze_reflexes, reflexes, sb3
 from agents.config import PPOConfig
 from agents.cores import CORES
 from agents.loading import load
@@ -68,6 +68,7 @@ def _reflex(name: str) -> Agent:
 
 
 AGENTS: dict[str, Agent] = {name: _memory_ppo(name) for name in CORES} | {
+    "gru-growing": Agent(growing.GrowingGRUConfig, growing.build),
     "sb3-ppo": Agent(sb3.SB3PPOConfig, sb3.build_ppo),
     "sb3-dqn": Agent(sb3.SB3DQNConfig, sb3.build_dqn),
     "sb3-recurrent": Agent(sb3.SB3RecurrentConfig, sb3.build_recurrent),
@@ -76,6 +77,8 @@ AGENTS |= {name: _reflex(name) for name in REFLEXES}
 AGENTS |= {
     "lifetime": Agent(life.LifetimeConfig, lifetime.build, trained=False),
     "lifetime-table": Agent(life.LifetimeTableConfig, lifetime.build, trained=False),
+    "endotaxis": Agent(endotaxis.EndotaxisConfig, endotaxis.build, trained=False),
+    "successor": Agent(endotaxis.SuccessorConfig, endotaxis.build, trained=False),
 }
 
 

@@ -66,7 +66,7 @@ def plan(
             np.asarray(body.get("between", [[0]]), np.int64),
             int(body.get("offset", 0)),
             drives,
-            (1 << rounds_bits) - 1,
+            max((1 << rounds_bits) - 2, 0),
         ),
         *advice,
     )

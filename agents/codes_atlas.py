@@ -189,6 +189,7 @@ def _explain(face: Face, life: Life, b: int, new: bool, stuck: bool, evidence: E
         percept.learned[b] = int(senses[_LENGTH])
         percept.codes[b, : percept.learned[b]] = pad[: percept.learned[b], :CODE]
         percept.steps[b, : percept.learned[b]] = pad[: percept.learned[b], CODE : CODE + 4]
+        percept.marks[b, : percept.learned[b]] = -1
         percept.marks[b, : percept.learned[b], _GOAL] = pad[: percept.learned[b], CODE + 4]
         life.tally[b, 1] += 1
     _enter(life, b, best, percept)

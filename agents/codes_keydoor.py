@@ -31,7 +31,7 @@ class KeyDoorCodes:
         size = self._size = int(getattr(world.unwrapped, "size", 8))
         squares = 2 * size * size
         bits = int(np.ceil(np.log2(2 * size))) + 1
-        self.plan = plan(2, _COMPASS, 3, 2, bits, (4 * squares, min(squares // 2, 64), 16, 1.0))
+        self.plan = plan(2, _COMPASS, 3, 2, bits, (8 * squares, min(squares // 2, 64), 16, 1.0))
         self._percept = empty_percept(world.num_envs, 2, 4, 3)
         tour = grand_tour(size)
         self._next, self._last = np.zeros((2, size * size), np.int64)

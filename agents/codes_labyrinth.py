@@ -37,7 +37,7 @@ class LabyrinthCodes:
     def __init__(self, world: World, settings: LifetimeConfig) -> None:
         depth = getattr(world.unwrapped, "depth", 7)
         self._identity = getattr(world.unwrapped, "track", "id") == "id"
-        bits, advice = 4 if depth <= 7 else 5, (4 << depth, 16, 8, 0.0)
+        bits, advice = 4 if depth <= 7 else 5, (8 << depth, 16, 8, 0.0)
         self.plan = plan(depth + 1, [[1, 0, 0, 0]] * 3, 3, 2, bits, advice, offset=(1 << depth) - 1)
         self._percept = empty_percept(world.num_envs, 2, 3, 3)
 
@@ -101,6 +101,7 @@ def _walk(
     here, senses = percept.place[b], life.senses[b]
     row = np.empty(face.widths.shape[0], np.int64)
     percept.learned[b], percept.heading[b], percept.renew[b] = 0, 3, False
+    percept.visited[b] = felt[_AT_HOME] == 0
     at_end = felt[_END] > 0 or felt[_AT_HOME] > 0
     last, way = life.place[b, 0], int(senses[_WAY])
     here[:] = 0
@@ -109,7 +110,7 @@ def _walk(
         senses[_ENTRY], senses[_LOST] = 0, 0
         n = _fact(percept, b, here[0])
         percept.steps[b, n, 1:] = body.offset
-        percept.marks[b, n, _HOME] = 1
+        percept.marks[b, n, _HOME], percept.marks[b, n, EXPLORE] = 1, 0
         if start:
             senses[_NEXT], senses[_THIRST], life.round[b] = 1, FIRST_THIRST, 1
         return

@@ -106,6 +106,7 @@ def look(images: np.ndarray, moves: np.ndarray, percept: Percept) -> None:
                     steps[(heading + side) % 4] = -1
                     if 0 <= c < VIEW and 0 <= r < VIEW and image[c, r, 0] != UNSEEN:
                         steps[(heading + side) % 4] = _walkable(image[c, r])
+                percept.marks[b, count, EXPLORE] = -1
                 percept.marks[b, count, _GOAL] = image[column, row, 0] == GOAL
                 count += 1
         percept.learned[b] = count

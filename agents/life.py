@@ -22,7 +22,7 @@ class LifetimeConfig:
     memory: Literal["superposed", "table"] = "superposed"
     """Inside of the map."""
     dim: int | None = None
-    """D, expansion of the superposed map, even; None: four for each situation that the encoder expects."""
+    """D, expansion of the superposed map, even; None: eight for each situation that the encoder expects."""
     bytes: int = 1 << 20
     """Size of the table."""
     ball: int | None = None
@@ -68,7 +68,7 @@ class Body(NamedTuple):
     between: np.ndarray  # (G, G) int64, the same between groups
     offset: int  # a step field holds step + offset; all ones: never tried
     drives: int  # J
-    rounds: int  # rounds of exploration told apart, 2^bits - 1; 0: places need no visit, only actions a try
+    rounds: int  # rounds of exploration told apart; 0: places need no visit, only actions a try
 
 
 class Budget(NamedTuple):
@@ -101,7 +101,7 @@ class Percept(NamedTuple):
     heading: np.ndarray  # (B,) int64, A: none
     codes: np.ndarray  # (B, N, 4) int64, situations that something was learned of
     steps: np.ndarray  # (B, N, A) int64, step fields; -1: nothing learned
-    marks: np.ndarray  # (B, N, J) int64, 1: a target of this drive, 0: none, -1: nothing learned
+    marks: np.ndarray  # (B, N, J) int64, 1: a target of this drive, 0: none, -1: nothing learned; of EXPLORE only 0
     learned: np.ndarray  # (B,) int64, how many of N
     visited: np.ndarray  # (B,) bool: the place need not be visited any more in this round
     prefer: np.ndarray  # (B, 2) int64, directions that are taken first where several are as good; -1: none

@@ -82,7 +82,7 @@ class Lifetime:
         if state is None:
             state, starts = self.initial_state(lives), np.ones(lives, np.bool_)
         for b in np.flatnonzero(starts).tolist():
-            _clear(state, b)
+            clear(state, b)
         percept = self.encoder.perceive(self.face, state, observation, starts)
         directions = np.empty(lives, np.int64)
         _decide(self.face, self.encoder.plan.body, state, self.budget, percept, directions)
@@ -157,7 +157,7 @@ def encoder_of(world: World, config: LifetimeConfig) -> Encoder:
     return ENCODERS[name](world, config)
 
 
-def _clear(life: Life, b: int) -> None:
+def clear(life: Life, b: int) -> None:
     """Begin life b."""
     memory, *rest = life
     for array in rest:

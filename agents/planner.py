@@ -71,6 +71,9 @@ def learn(face: Face, body: Body, life: Life, b: int, percept: Percept) -> None:
             if step >= 0 and row[a] != step:
                 row[a] = step
                 new = True
+        if percept.marks[b, n, EXPLORE] == 0 and row[actions] <= body.rounds:
+            row[actions] = body.rounds + 1  # needs no visit in any round
+            new = True
         for j in range(1, body.drives):
             mark = percept.marks[b, n, j]
             if mark >= 0 and row[actions + j] != mark:
@@ -148,8 +151,8 @@ def is_target(body: Body, life: Life, b: int, row: np.ndarray, drive: int) -> bo
     """Whether a situation is where a drive wants to go."""
     visited = body.group.shape[0]
     if drive == EXPLORE:
-        return body.rounds > 0 and row[visited] != life.round[b]
-    return row[visited + drive] == 1
+        return bool(body.rounds > 0 and row[visited] != life.round[b] and row[visited] <= body.rounds)
+    return bool(row[visited + drive] == 1)
 
 
 @internal
