@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import envs
-from agents import growing, endotaxis, keydoor_searcher, labyrinth_walks, life, lifetime, maze_reflexes, reflexes, sb3
+from agents import endotaxis, growing, keydoor_searcher, labyrinth_walks, life, lifetime, maze_reflexes, reflexes, sb3
 from agents.config import PPOConfig
 from agents.cores import CORES
 from agents.loading import load

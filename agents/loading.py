@@ -9,6 +9,7 @@ from typing import Any
 
 import envs
 from agents import checkpoint as checkpoints
+from agents.growing import GrowingPPO
 from agents.ppo import MemoryPPO
 from envs.vec import as_world
 
@@ -43,6 +44,8 @@ def load(run: str | Path, env: Any = None, checkpoint: str = "last", dim: int | 
         model.load_parameters(tensors, meta["algorithm"])
         return model
     try:
+        if isinstance(model, GrowingPPO):
+            model.fit(tensors)
         model.policy.load_state_dict({n[7:]: part for n, part in tensors.items() if n.startswith("policy.")})
     except RuntimeError as error:
         raise ValueError(
