@@ -4,8 +4,8 @@ How good the policy is. A step checks at most one new square, and a return check
 of the room (any even size) the key search checks one in every move of its first two attempts, one way round
 and then the other, which together cover the room: no searcher finds the key sooner on average. The door search
 goes on from the key in the same way, but an attempt may end before it does; what follows is then greedy. The
-bound takes whatever square is wanted next to be adjacent. In 8 x 8: 43.4 doors in the first 500 steps of a
-layout (standard error 0.04, 8,192 layouts), and no searcher opens more than 44.8 on average.
+bound takes whatever square is wanted next to be adjacent. `python benchmarks/keydoor_bound.py` prints both: 43.5
+doors (standard error 0.1) and 44.8 in the first 500 steps of a layout of 8 x 8, 390.6 (0.1) and 391.8 in 4,000.
 """
 
 from __future__ import annotations
@@ -108,10 +108,10 @@ def grand_tour(size: int) -> np.ndarray:
 def search_bound(size: int, steps: int = 500) -> float:
     """Return a bound on the expected doors that any searcher opens in the first `steps` steps of a layout.
 
-    A layout counts 1 + (steps - t) / cycle doors, t the time of its first one. For each start the squares are
-    given to the moves of the key search, and for each key to those of the door search, where it serves best:
-    both as if every square were adjacent, one to a move. The first is a linear assignment, the second a
-    sorting, because only the order of the weights 1 / cycle matters.
+    A layout counts 1 + (steps - t) / cycle doors, t the time of its first one if that is within the steps. For each
+    start the squares are given to the moves of the key search, and for each key to those of the door search, where
+    they serve best: both as if every square were adjacent, one to a move. The first is a linear assignment, the
+    second a sorting: an earlier door is worth the more the shorter the cycle.
     """
     limit, squares = moves_per_attempt(size), size * size
     x, y = np.arange(squares) % size, np.arange(squares) // size
@@ -124,13 +124,26 @@ def search_bound(size: int, steps: int = 500) -> float:
     for start, count in zip(starts, counts, strict=True):
         value = np.empty((squares, len(moves)))
         for key in range(squares):
-            weight = np.sort(1.0 / (apart[start, key] + apart[key] + 1))[::-1]
-            tail = np.append(np.cumsum(weight[::-1])[::-1], 0.0)  # tail[n]: weight of what is left after n moves
-            late = weight @ np.arange(1, squares + 1) * np.ones(len(moves))
-            done = left
-            while (done < squares).any():  # one more attempt: a return and the way to the key
-                late += (1 + apart[start, key]) * tail[np.minimum(done, squares)]
-                done = done + limit - apart[start, key]
-            value[key] = 1.0 + ((steps - time) * tail[0] - late) / squares
+            rate = np.sort(1.0 / (apart[start, key] + apart[key] + 1))[::-1]
+            value[key] = expected_doors(rate, steps - time, left, limit - apart[start, key], 1 + apart[start, key])
         total += count * value[linear_sum_assignment(value, maximize=True)].mean()
     return total / squares
+
+
+def expected_doors(rate: np.ndarray, remaining: np.ndarray, left: np.ndarray, more: int, detour: int) -> np.ndarray:
+    """Return the expected doors, (M,), where the key was found with `remaining` steps and `left` moves to go, (M,).
+
+    Doors are looked for in the order of `rate`, 1 / cycle (squares,): `left` of them at once, `more` in each attempt
+    after that, which costs a `detour` of steps.
+    """
+    squares = len(rate)
+    sums, late = (np.append(0.0, np.cumsum(part)) for part in (rate, rate * np.arange(1, squares + 1)))
+    found = np.maximum(0, remaining)  # squares that can be checked in time
+    cuts, done = [], left
+    while (done < np.minimum(found, squares)).any():
+        found = np.where(found > done, np.maximum(done, found - detour), found)
+        cuts.append(done)
+        done = done + more
+    found = np.minimum(found, squares)
+    delay = sum((detour * np.maximum(0.0, sums[found] - sums[np.minimum(cut, squares)]) for cut in cuts), start=0.0)
+    return (found + remaining * sums[found] - late[found] - delay) / squares

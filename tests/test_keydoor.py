@@ -7,7 +7,7 @@ import pytest
 
 import agents
 import envs
-from agents.keydoor_searcher import grand_tour, search_bound
+from agents.keydoor_searcher import expected_doors, grand_tour, search_bound
 from envs.keydoor import KeyDoor, moves_per_attempt
 
 UP, LEFT, DOWN, RIGHT, STAY = range(5)
@@ -156,6 +156,20 @@ def test_the_searcher_stays_near_its_bound() -> None:
     mean = doors.mean() - slope * (rate.mean() - 49.579)
     assert search_bound(8) == pytest.approx(44.780, abs=1e-3)
     assert 0.965 * search_bound(8) < mean < search_bound(8)
+
+
+def test_the_bound_counts_doors_as_one_by_one() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(100):
+        rate = np.sort(random.random(random.integers(3, 40)))[::-1]
+        remaining, left = random.integers(-10, 120, 5), random.integers(0, 20, 5)
+        more, detour = int(random.integers(1, 15)), int(random.integers(1, 12))
+        expected = np.zeros(5)
+        for k, square in np.ndindex(5, len(rate)):
+            attempts = max(0, -(-(square + 1 - left[k]) // more))
+            after = remaining[k] - (square + 1 + attempts * detour)
+            expected[k] += 1 + after * rate[square] if after >= 0 else 0
+        np.testing.assert_allclose(expected_doors(rate, remaining, left, more, detour), expected / len(rate), atol=1e-9)
 
 
 @pytest.mark.parametrize("size", [3, 8])
