@@ -6,6 +6,7 @@
 #   make bench   speed of the worlds, of training and of an acting step
 #   make results the published tables (hours; resumable)
 #   make pictures the pictures in docs/images
+#   make claims  the claims, each with its test: docs/claims.md
 #   make clean   remove .venv, caches and build leftovers (never runs/)
 #
 # PYTHON=python3.12 picks another interpreter; pip's own settings are respected
@@ -17,7 +18,7 @@ BIN := $(VENV)/bin
 # One thread a process: the models are too small to gain from two, and workers share the cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test lint bench results pictures clean
+.PHONY: run test lint bench results pictures claims clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.base
@@ -42,6 +43,9 @@ results: $(VENV)/.dev
 pictures: $(VENV)/.dev
 	$(BIN)/python benchmarks/pictures.py
 
+claims: $(VENV)/.dev
+	$(BIN)/python benchmarks/claims/all.py
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find agents envs experiments tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -56,5 +60,5 @@ $(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[contrib,fast,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[contrib,fast,notebook,dev]'
 	@touch $@ $(VENV)/.base
