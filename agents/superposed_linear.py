@@ -15,6 +15,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from typing_extensions import override
 
 from agents.superposition import Expansion
@@ -23,7 +24,7 @@ Kind = Literal["sign", "phase"]
 SCALE = 2.0  # standard deviation of the frequencies: `random_codes`, of norm sqrt(U), fall many periods apart
 
 
-class SuperposedLinear(nn.Linear):
+class SuperposedLinear(nn.Module):
     """`nn.Linear` seen through a context; its trained parameters are those of one `nn.Linear`.
 
     Args:
@@ -51,7 +52,9 @@ class SuperposedLinear(nn.Linear):
             raise ValueError(f"kind must be 'sign' or 'phase', got {kind!r}.")
         if kind == "phase" and in_features % 2:
             raise ValueError(f"Phases rotate pairs of inputs: in_features must be even, got {in_features}.")
-        super().__init__(in_features, out_features, bias=bias)
+        super().__init__()
+        plain = nn.Linear(in_features, out_features, bias=bias)
+        self.in_features, self.weight, self.bias = in_features, plain.weight, plain.bias
         self.kind = kind
         self.expansion = Expansion(code, in_features + in_features % 2, [scale], seed)
 
@@ -66,7 +69,7 @@ class SuperposedLinear(nn.Linear):
         Returns:
             (..., m).
         """
-        return super().forward(self.turn(x, code))
+        return F.linear(self.turn(x, code), self.weight, self.bias)
 
     def turn(self, x: Tensor, code: Tensor) -> Tensor:
         """Apply the context to the input: (..., n) and (..., U) -> (..., n), of the same norm."""

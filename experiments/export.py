@@ -11,10 +11,11 @@ memory, `state.0`, `state.1`, ... (B, ...), zeros at first; it returns `action` 
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +61,7 @@ def onnx(model: MemoryPPO, path: Path, batch: int = 2) -> list[str]:
     names = [*(f"obs.{key}" if key else "obs" for key in sample), "episode_start"]
     names += [f"state.{i}" for i in range(len(state))]
     free = {0: torch.export.Dim("batch", min=1)}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it says that torchvision is not there
     with warnings.catch_warnings():  # the exporter announces changes of its own internals
         warnings.simplefilter("ignore")
         torch.onnx.export(
@@ -77,7 +79,7 @@ def onnx(model: MemoryPPO, path: Path, batch: int = 2) -> list[str]:
 
 
 def ship(folder: Path, target: Path) -> Path:
-    """Copy a run under `target` with nothing but what acting takes: no optimiser, no worlds, no curves."""
+    """Copy a run under `target` with nothing but what acting takes: no optimiser, no worlds, no curves, no paths."""
     config = configs.of(folder)
     tensors, meta = checkpoint.load(folder / "last.safetensors")
     place = target / Path(*folder.absolute().parts[-3:])
@@ -85,9 +87,9 @@ def ship(folder: Path, target: Path) -> Path:
     kept = {name: part for name, part in tensors.items() if name.startswith("policy.")}
     acting = {"algorithm": meta["algorithm"] | {"started": False, "episodes": []}, "run": {}}
     checkpoint.save(place / "last.safetensors", kept, acting)
-    configs.write(config, place / "config.json")
-    for name in ("result.json", "provenance.json"):
-        (place / name).write_text(json.dumps(json.loads((folder / name).read_text()), indent=2) + "\n")
+    configs.write(replace(config, logdir=str(target)), place / "config.json")
+    result = run.result_of(folder) | {"folder": str(place)}
+    (place / "result.json").write_text(json.dumps(result, indent=2) + "\n")
     return place
 
 
