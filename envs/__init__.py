@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import gymnasium
 
+from envs import kernel_cache  # noqa: F401 - before any kernel is defined
 from envs.atlas import Atlas
 from envs.detour import CHANGES, Detour
 from envs.feedback import Feedback
