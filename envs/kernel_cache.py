@@ -25,4 +25,4 @@ def folder() -> Path:
 
 
 if "NUMBA_CACHE_DIR" not in os.environ:  # numba's own variable goes first
-    numba.config.CACHE_DIR = str(folder())
+    vars(numba.config)["CACHE_DIR"] = str(folder())
