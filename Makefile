@@ -5,6 +5,7 @@
 #   make lint    ruff and mypy
 #   make bench   speed of the worlds, of training and of an acting step
 #   make results the published tables (hours; resumable)
+#   make pretrained the agent that the repository ships, trained again
 #   make pictures the pictures in docs/images
 #   make claims  the claims, each with its test: docs/claims.md
 #   make clean   remove .venv, caches and build leftovers (never runs/)
@@ -18,7 +19,7 @@ BIN := $(VENV)/bin
 # One thread a process: the models are too small to gain from two, and workers share the cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test lint bench results pictures claims clean
+.PHONY: run test lint bench results pretrained pictures claims clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.base
@@ -40,6 +41,10 @@ bench: $(VENV)/.dev
 results: $(VENV)/.dev
 	$(BIN)/python benchmarks/results.py
 
+pretrained: $(VENV)/.base
+	$(BIN)/python train.py --env RecallMix-N64-D16-v0 --seed 100 --logdir runs/pretrained --resume
+	$(BIN)/python -m experiments.export runs/pretrained/RecallMix-N64-D16-v0/superposed/seed100 pretrained/recall
+
 pictures: $(VENV)/.dev
 	$(BIN)/python benchmarks/pictures.py
 
@@ -60,5 +65,5 @@ $(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[contrib,fast,notebook,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[contrib,fast,cluster,plot,tune,onnx,notebook,dev]'
 	@touch $@ $(VENV)/.base

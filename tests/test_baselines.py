@@ -46,7 +46,7 @@ def test_a_stack_remembers_as_far_as_it_reaches() -> None:
 
 
 def growing(**settings: Any) -> Any:
-    return agents.make("gru-growing", "RecallMix-N8-D0-v0", hidden=8, **(SMALL | settings))
+    return agents.make("gru-growing", "RecallMix-N8-D0-v0", **(SMALL | {"hidden": 8} | settings))
 
 
 def test_widening_changes_nothing_but_the_size() -> None:

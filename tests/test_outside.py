@@ -1,0 +1,133 @@
+"""Agents used elsewhere: loaded in one call, exported as ONNX, shipped in the repository, tuned."""
+
+from __future__ import annotations
+
+import csv
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from stable_baselines3.common.evaluation import evaluate_policy
+
+import agents
+import envs
+import train
+from agents import checkpoint
+from envs.vec import WorldVecEnv
+from experiments import compare, export, run, tuning
+from experiments.config import RunConfig
+
+ROOT = Path(__file__).resolve().parent.parent
+HP: dict[str, Any] = {"num_envs": 8, "num_steps": 16}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    """A run of a superposed agent that was grown."""
+    config = RunConfig(
+        agent="superposed", env="RecallMix-N8-D0-v0", budget="steps=512", hp=HP | {"dim": 16, "grow": (32,)},
+        logdir=str(tmp_path_factory.mktemp("runs")),
+    )  # fmt: skip
+    run.train(config)
+    return config
+
+
+def test_three_lines_of_python(trained: RunConfig) -> None:
+    model = agents.load(trained.folder)
+    obs = envs.make(trained.env, 3).reset(0)
+    actions, state = model.predict(obs, deterministic=True)
+    assert actions.shape == (3,) and state[1].shape[-1] == 32
+    assert agents.load(Path(trained.logdir), dim=64).predict(obs)[1][1].shape[-1] == 64  # the only run under it
+    assert len(evaluate_policy(model, WorldVecEnv(trained.env, 2), n_eval_episodes=4)) == 2
+    agents.load(trained.folder, "RecallMix-N16-D0-v0").learn(256)  # and trains on
+
+
+def test_what_cannot_be_loaded_is_explained(trained: RunConfig, tmp_path: Path) -> None:
+    run.train(replace(trained, seed=1))
+    with pytest.raises(ValueError, match=r"holds 2 runs.*seed0.*seed1"):
+        agents.load(trained.logdir)
+    with pytest.raises(ValueError, match="holds 0 runs"):
+        agents.load(tmp_path)
+    with pytest.raises(ValueError, match="observations or actions differ"):
+        agents.load(trained.folder, "TMaze-L10-v0")
+    with pytest.raises(checkpoint.CheckpointError, match="no checkpoint"):
+        agents.load(trained.folder, checkpoint="77")
+
+
+@pytest.mark.parametrize(("agent", "env"), [("superposed", "RecallMix-N8-D0-v0"), ("lstm", "MiniGrid-MemoryS7-v0")])
+def test_onnx_acts_as_the_agent_does(tmp_path: Path, agent: str, env: str) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    model = agents.make(agent, env, **HP).learn(256)
+    names = export.onnx(model, tmp_path / "agent.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "agent.onnx"))
+    world = envs.make(env, 5)  # another batch than it was exported with
+    obs, state, starts = world.reset(0), None, np.ones(5, np.bool_)
+    memory = [part.numpy() for part in model.policy.core.initial_state(5)]
+    for _ in range(40):
+        actions, state = model.predict(obs, state, starts, deterministic=True)
+        fed = {names[0]: obs, "episode_start": starts} if not isinstance(obs, dict) else {
+            name: obs[name.removeprefix("obs.")] for name in names if name.startswith("obs")
+        } | {"episode_start": starts}  # fmt: skip
+        action, _, *memory = session.run(None, fed | {f"state.{i}": part for i, part in enumerate(memory)})
+        np.testing.assert_array_equal(action[:, 0], actions)
+        for ours, theirs in zip(state, memory, strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-4)
+        out = world.step(actions)
+        obs, starts = out.obs, out.terminated | out.truncated
+
+
+def test_only_our_agents_become_onnx(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="MemoryPPO"):
+        export.onnx(agents.make("random", "Recall-N8-D0-v0"), tmp_path / "a.onnx")
+    with pytest.raises(ValueError, match="give a run folder"):
+        export.main(["one"])
+
+
+def test_a_shipped_run_plays_the_same(trained: RunConfig, tmp_path: Path) -> None:
+    assert export.main([str(trained.folder), str(tmp_path / "shipped")]) == 0
+    (folder,) = compare.find_runs([tmp_path / "shipped"])
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 100_000
+    settings = compare.Settings(episodes=8)
+    ours, theirs = (compare.play(f, "Recall-N4-D0-v0", settings, {}) for f in (trained.folder, folder))
+    np.testing.assert_array_equal(ours.episodes.success, theirs.episodes.success)
+
+
+def test_the_agent_in_the_repository_recalls() -> None:
+    """What `evaluate.py pretrained/recall` shows at once; remade by `make pretrained`."""
+    (folder,) = compare.find_runs([ROOT / "pretrained" / "recall"])
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 100_000
+    entry = compare.play(folder, "Recall-N16-D16-v0", compare.Settings(episodes=32), {})
+    assert entry.episodes.mean_success > 0.9
+
+
+def test_tuning_keeps_its_trials_and_goes_on(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    words = [
+        "--agent",
+        "gru",
+        "--env",
+        "RecallMix-N8-D0-v0",
+        "--budget",
+        "steps=256",
+        "--seed",
+        "0",
+        "--hp.hidden",
+        "8",
+    ]
+    words += ["--hp.num-envs", "8", "--logdir", str(tmp_path)]
+    assert tuning.main([*words, "--trials", "1"]) == 0
+    assert tuning.main([*words, "--trials", "3"]) == 0
+    folder = tmp_path / "tuning" / "RecallMix-N8-D0-v0" / "gru"
+    rows = list(csv.DictReader((folder / "trials.csv").read_text().splitlines()))
+    assert [row["trial"] for row in rows] == ["0", "1", "2"] and all(float(row["flops"]) > 0 for row in rows)
+    assert float(rows[0]["learning_rate"]) == agents.get("gru").config().learning_rate  # the defaults come first
+    best = tomllib.loads((folder / "best.toml").read_text())
+    assert best["hp"]["hidden"] == 8 and "experiments.tuning --agent gru" in (folder / "best.toml").read_text()
+    repeat = ["--config", str(folder / "best.toml"), "--steps", "256", "--logdir", str(tmp_path), "--dry-run"]
+    assert train.main(repeat) == 0
+    with pytest.raises(ValueError, match="none of the hyperparameters"):
+        tuning.space("random")
