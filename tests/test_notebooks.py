@@ -12,7 +12,10 @@ nbclient = pytest.importorskip("nbclient")
 pytest.importorskip("ipykernel")
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
-SHORT = {"palimpsest_in_100_lines": ("SECONDS = 15", "SECONDS = 2")}
+SHORT = {
+    "palimpsest_in_100_lines": ("SECONDS = 15", "SECONDS = 2"),
+    "lifetime_in_100_lines": ("LIVES, STEPS, D, BITS = 4, 2000", "LIVES, STEPS, D, BITS = 1, 500"),
+}
 OWN = ("agents", "envs", "experiments", "train", "evaluate")
 
 
