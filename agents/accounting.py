@@ -121,6 +121,7 @@ def flops(model: MemoryPPO) -> dict[str, float]:
     def update() -> None:
         twin._loss(torch.arange(batch, device=model.device), c.write_cost)[0].backward()
 
+    model.optimizer.zero_grad()  # adding to gradients that are there would be counted
     with torch.no_grad():
         acting = count_flops(act) / batch
     training = count_flops(update) + c.num_minibatches * ADAM_STEP * _size(model)
