@@ -74,7 +74,7 @@ def run(seeds: range = SEEDS) -> Report:
     figure = canvas("width n", "tasks held, K95")
     axes = figure.axes[0]
     axes.loglog(WIDTHS, np.exp(logs).mean(1), "o-", base=2)
-    axes.set_title(f"exponent {slope.mean():.2f}: what grows with the width is the number of tasks")
+    axes.set_title(f"grows with the width to the power {slope.mean():.2f}")
     return Report(
         "Contexts that are generated, not stored, let one matrix hold many contradicting tasks; their number grows in "
         "proportion to the width.",
