@@ -176,7 +176,8 @@ class RunCallback(BaseCallback):
 
     def _size_now(self) -> int:
         """Numbers in the network: another one means another cost of a step."""
-        return sum(part.numel() for part in self.model.policy.state_dict().values())
+        policy = self.model.policy
+        return sum(part.numel() for part in (*policy.parameters(), *policy.buffers()))  # the frequencies are no state
 
     def _is_due(self, name: str, step: int, every: int) -> bool:
         if not every or step < self.due[name]:
