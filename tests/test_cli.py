@@ -24,7 +24,7 @@ SMALL = ["--num-envs", "8", "--hp.num-steps", "16"]
 
 def command(*words: object, cwd: Path = ROOT, code: int = 0) -> subprocess.CompletedProcess[str]:
     """Run `python WORDS...` and check its exit code."""
-    done = subprocess.run([sys.executable, *map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, *map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=300)
     assert done.returncode == code, done.stdout + done.stderr
     return done
 
