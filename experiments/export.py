@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 import agents
-from agents import checkpoint
+from agents import checkpoint, kernels
 from agents.policy import to_tensors
 from agents.ppo import MemoryPPO
 from experiments import cli, run
@@ -62,7 +62,7 @@ def onnx(model: MemoryPPO, path: Path, batch: int = 2) -> list[str]:
     names += [f"state.{i}" for i in range(len(state))]
     free = {0: torch.export.Dim("batch", min=1)}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it says that torchvision is not there
-    with warnings.catch_warnings():  # the exporter announces changes of its own internals
+    with kernels.plain(), warnings.catch_warnings():  # the exporter announces changes of its own internals
         warnings.simplefilter("ignore")
         torch.onnx.export(
             Step(model).eval(),
