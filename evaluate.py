@@ -141,6 +141,8 @@ def play(
 def main(argv: list[str]) -> int:
     """Run the command line and return the exit code."""
     args, hp = cli.parse(Args, argv)
+    if args.episodes is not None and args.episodes < 1:
+        raise ValueError(f"--episodes must be at least 1, got {args.episodes}.")
     settings = compare.Settings(
         episodes=args.episodes or cli.episodes(args.suite),
         checkpoint=args.checkpoint,

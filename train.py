@@ -79,6 +79,8 @@ def plan(args: Args, hp: dict[str, Any]) -> list[RunConfig]:
     if args.resume:
         found = [configs.of(folder) for folder in args.resume]
         return [configs.resolve(replace(c, budget=args.budget or c.budget)) for c in found]
+    if args.workers is not None and args.workers < 1:
+        raise ValueError(f"--workers must be at least 1, got {args.workers}.")
     ids = cli.env_ids(args.env, args.suite, training=True)
     if not ids:
         raise ValueError("no environment: give --env ID or --suite NAME; `python train.py --list envs` shows them.")

@@ -26,7 +26,8 @@ def scalars(folder: Path) -> dict[str, Curve]:
     events.Reload()
     curves = {}
     for tag in events.Tags()["scalars"]:
-        points = events.Scalars(tag)
+        # Two starts within a second have files that are not read in the order of their writing.
+        points = sorted(events.Scalars(tag), key=lambda point: point.step)
         curves[tag] = np.array([p.step for p in points]), np.array([p.value for p in points])
     return curves
 

@@ -7,9 +7,14 @@ same floats.
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import sys
 import time
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -212,6 +217,26 @@ class RunCallback(BaseCallback):
             self.log.record(name, value)
         self.log.dump(step)
         return self.last_eval.get("eval/success_rate", episodes.mean_return)
+
+
+@contextlib.contextmanager
+def signals(callback: RunCallback) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the run at the next boundary; a second one ends it at once."""
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        if callback.signum:
+            raise KeyboardInterrupt
+        callback.signum = signum
+        print("\nFinishing this iteration, then saving; once more to give it up.", file=sys.stderr, flush=True)
+
+    previous: dict[int, Any] = {}
+    with contextlib.suppress(ValueError):  # not in the main thread: the caller handles signals
+        previous = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
 
 
 class Progress:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import tyro
 
@@ -118,7 +118,11 @@ def read_file(kind: type[T], path: Path) -> tuple[T, dict[str, Any]]:
         data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot read {path}: {error}") from error
-    hp = data.pop("hp", {})
+    hp = data.pop("hp", {}) if isinstance(data, dict) else None
+    if not isinstance(hp, dict):
+        raise ValueError(
+            f"cannot read {path}: it needs keys such as agent and env, and [hp] must be a table of its own."
+        )
     names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
     values = {}
     for key, value in data.items():
@@ -127,7 +131,13 @@ def read_file(kind: type[T], path: Path) -> tuple[T, dict[str, Any]]:
         if isinstance(value, dict):
             value = tuple(f"{k}={v}" for k, v in value.items())
         values[name] = value
-    return kind(**_tuples(kind, values)), hp
+    values, hints = _tuples(kind, values), get_type_hints(kind)
+    for name, value in values.items():
+        try:
+            values[name] = value if hints[name] == Path | None else configs.convert(hints[name], value)
+        except (ValueError, TypeError):
+            raise ValueError(f"{name} in {path} cannot be {value!r}: `--help` says what it takes.") from None
+    return kind(**values), hp
 
 
 def _tuples(kind: type, values: dict[str, Any]) -> dict[str, Any]:

@@ -65,6 +65,7 @@ def load(folder: Path, world: envs.World, name: str = "last", hp: dict[str, Any]
     for key in changed:
         if key != "dim":
             raise ValueError(f"--hp.{key} cannot change after training; only dim can: it has no trained parameters.")
+    configs.typed(configs.kind(config.agent), config.hp)  # ValueError for settings that it does not have
     return agents.load(folder, world, name, changed.get("dim"))
 
 

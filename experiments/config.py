@@ -12,8 +12,11 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Union
 
+import gymnasium
+
 import agents
 import envs
+from experiments import limits
 from experiments.budget import Budget, slug
 
 
@@ -72,8 +75,9 @@ def resolve(config: RunConfig) -> RunConfig:
     """Fill in budget and hyperparameters: agent's defaults < environment's settings < `hp`, then scale.
 
     Resolving twice changes nothing. ValueError for unknown names, each with the closest match, and for agents that
-    need no training.
+    need no training, and for values out of range.
     """
+    limits.check_run(config)
     if not agents.get(config.agent).trained:
         raise ValueError(
             f"{config.agent} needs no training: python evaluate.py --agent {config.agent} --env {config.env}"
@@ -112,7 +116,12 @@ def build(config: RunConfig, world: envs.World) -> Any:
 
 def check_env(env_id: str, kwargs: dict[str, Any]) -> None:
     """Make an environment and close it: an unknown id or argument fails before anything is written."""
-    envs.make(env_id, 1, **kwargs).close()
+    try:
+        envs.make(env_id, 1, **kwargs).close()
+    except (TypeError, gymnasium.error.Error) as error:
+        reason = " ".join(str(error).split())[:300]
+        given = f" with {', '.join(f'{k}={v}' for k, v in kwargs.items())}" if kwargs else ""
+        raise ValueError(f"{env_id} cannot be made{given}: {reason}") from error
 
 
 def known(name: str, choices: Iterable[str], kind: str, then: str = "") -> str:
@@ -141,6 +150,7 @@ def typed(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
         except ValueError:
             expected = getattr(hints[key], "__name__", str(hints[key]))
             raise ValueError(f"hyperparameter {key!r} of {kind.__name__} must be {expected}, got {value!r}.") from None
+        limits.check_hyperparameter(key, checked[key])
     return checked
 
 
@@ -192,7 +202,12 @@ def write(config: RunConfig, path: Path) -> None:
 def read(path: Path) -> RunConfig:
     """Read the config of a run folder; ValueError if the file is not one."""
     try:
-        return RunConfig(**json.loads(path.read_text()))
+        config = RunConfig(**json.loads(path.read_text()))
+        for name, hint in typing.get_type_hints(RunConfig).items():
+            kind = typing.get_origin(hint) or hint
+            if isinstance(kind, type) and kind is not types.UnionType and not isinstance(getattr(config, name), kind):
+                raise ValueError(f"{name} is {getattr(config, name)!r}, not {kind.__name__}")
+        return config
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(
             f"{path} does not describe a run ({error}): name a folder that train.py has written."

@@ -22,9 +22,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -34,7 +33,7 @@ from agents import checkpoint
 from experiments import config as configs
 from experiments import provenance
 from experiments.budget import Bill, Budget, Meter, bill, human, peak_memory
-from experiments.callback import RunCallback, Stop
+from experiments.callback import RunCallback, Stop, signals
 from experiments.config import RunConfig
 from experiments.logs import Monitor, RunLogger
 
@@ -114,6 +113,7 @@ def train(config: RunConfig, *, resume: bool = False, force: bool = False, progr
                 clear(folder)
             else:
                 _refuse_less(config, budget, saved[1]["run"], steps)
+                _restore(algorithm, saved, config)
             configs.write(config, folder / "config.json")
             provenance.append(config)
             return _run(config, algorithm, cost, budget, steps, saved, progress)
@@ -159,8 +159,7 @@ def _run(
         callback.flops_limit = budget.amount
         algorithm.progress = lambda: callback.meter.flops / budget.amount
     algorithm.set_logger(logger)
-    if saved and state:
-        algorithm.restore(saved[0], saved[1]["algorithm"])
+    if state:
         callback.restore(state)
         callback.cost = bill(algorithm)  # it may have grown
         if not getattr(algorithm, "exact_resume", True):
@@ -185,12 +184,24 @@ def _run(
     return _write_result(config, callback, **ended)
 
 
+def _restore(algorithm: Any, saved: Any, config: RunConfig) -> None:
+    """Continue from a checkpoint; CheckpointError if it is of another network."""
+    try:
+        algorithm.restore(saved[0], saved[1]["algorithm"])
+    except (RuntimeError, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise checkpoint.CheckpointError(
+            f"{config.folder / 'last.safetensors'} does not fit the settings in config.json: its network is another "
+            f"({reason}). Put config.json right, or begin anew with --force."
+        ) from error
+
+
 def _learn(algorithm: Any, callback: RunCallback, steps: int | None, config: RunConfig) -> dict[str, Any]:
     """Train to the end or to a signal; returns what the result says of it."""
     remaining = (UNBOUNDED if steps is None else steps) - algorithm.num_timesteps
     if algorithm.num_timesteps and remaining < getattr(algorithm, "iteration_steps", config.hp["num_envs"]):
         return {"status": "finished"}  # it was killed between its last checkpoint and its result
-    with _signals(callback):
+    with signals(callback):
         try:
             if remaining > 0:
                 interval = getattr(algorithm, "log_interval", 1)
@@ -210,26 +221,6 @@ def _learn(algorithm: Any, callback: RunCallback, steps: int | None, config: Run
             callback.save("best")
         callback.log.dump(callback.boundary)
     return {"status": "finished"}
-
-
-@contextlib.contextmanager
-def _signals(callback: RunCallback) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the run at the next boundary; a second one ends it at once."""
-
-    def ask(signum: int, frame: FrameType | None) -> None:
-        if callback.signum:
-            raise KeyboardInterrupt
-        callback.signum = signum
-        print("\nFinishing this iteration, then saving; once more to give it up.", file=sys.stderr, flush=True)
-
-    previous: dict[int, Any] = {}
-    with contextlib.suppress(ValueError):  # not in the main thread: the caller handles signals
-        previous = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for signum, handler in previous.items():
-            signal.signal(signum, handler)
 
 
 def check(config: RunConfig, resume: bool, force: bool) -> None:
@@ -265,7 +256,15 @@ def started(config: RunConfig) -> bool:
 def _saved(config: RunConfig, force: bool) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
     """The checkpoint to continue from; None to begin, also when the run ended before its first checkpoint."""
     last = config.folder / "last.safetensors"
-    return checkpoint.load(last) if last.exists() and not force and (config.folder / "config.json").exists() else None
+    if force or not last.exists() or not (config.folder / "config.json").exists():
+        return None
+    tensors, meta = checkpoint.load(last)
+    if "meter" not in meta.get("run", {}):
+        raise RunError(
+            f"{last} can act, but not go on training: it was exported, or written by an earlier version. "
+            "Begin anew with --force, or beside it with --name LABEL."
+        )
+    return tensors, meta
 
 
 def done(config: RunConfig) -> bool:
@@ -279,9 +278,20 @@ def done(config: RunConfig) -> bool:
 
 
 def result_of(folder: Path) -> Any:
-    """Return the result.json of a run folder, None if there is none (yet)."""
+    """Return the result.json of a run folder, None if there is none (yet); RunError if it is something else."""
     path = folder / "result.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        result = json.loads(path.read_text())
+        missing = sorted({field.name for field in fields(Result)} - set(result))
+        if missing:
+            raise ValueError(f"it lacks {', '.join(missing)}")
+    except (ValueError, TypeError) as error:
+        raise RunError(
+            f"{path} is not the result of a run here ({error}): delete it, and train.py --resume writes it anew."
+        ) from error
+    return result
 
 
 def clear(folder: Path) -> None:

@@ -1,0 +1,231 @@
+"""Plans, files and run folders that are wrong: each is answered by one clear line, and nothing is written."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import evaluate
+import train
+from agents import checkpoint
+from experiments import run
+from experiments.config import RunConfig
+
+ENV = "RecallMix-N8-D0-v0"
+HP: dict[str, Any] = {"num_envs": 8, "num_steps": 16, "hidden": 8}
+
+
+def one_line(call: Callable[[list[str]], int], words: list[object]) -> str:
+    """What the command line would print; it is one line, and none of Python's own."""
+    with pytest.raises(run.EXPECTED) as caught:
+        call([str(word) for word in words])
+    message = str(caught.value)
+    assert message and "\n" not in message and "Traceback" not in message and len(message) < 600
+    return message
+
+
+# -- plans ------------------------------------------------------------
+
+PLANS: list[tuple[list[object], str]] = [
+    ([], "no environment"),
+    (["--env", "RecalMix-N8-D0-v0"], "Closest: RecallMix"),
+    (["--env", "Recall-N0-D0-v0"], "n >= 1"),
+    (["--env", "module.that.is.not:Env-v0"], "module.that.is.not"),
+    (["--suite", "recal"], "Did you mean 'recall'"),
+    (["--agent", "gruu"], "Did you mean 'gru'"),
+    (["--agent", "random"], "needs no training|nothing to train"),
+    (["--hp.hiden", 3], "Did you mean 'hidden'"),
+    (["--hp.hidden", "wide"], "must be int, got 'wide'"),
+    (["--hp.hidden", 2.5], "must be int"),
+    (["--hp.hidden", 8, 16], "must be int"),
+    (["--hp.hidden"], "needs a value"),
+    (["--hp.hidden", 0], "hidden"),
+    (["--hp.hidden", -3], "hidden"),
+    (["--hp.num_steps", 0], "num_steps"),
+    (["--hp.num_minibatches", 0], "num_minibatches"),
+    (["--hp.update_epochs", -1], "update_epochs"),
+    (["--hp.gamma", 1.5], "gamma"),
+    (["--hp.learning_rate", -1], "learning_rate"),
+    (["--hp.learning_rate", "nan"], "learning_rate"),
+    (["--num-envs", 0], "num_envs"),
+    (["--budget", "hours=3"], "steps=NUMBER, flops=NUMBER, seconds=NUMBER"),
+    (["--budget", "steps=many"], "needs a number"),
+    (["--budget", "flops=-1"], "positive"),
+    (["--budget", "seconds=nan"], "positive"),
+    (["--budget", "steps=inf"], "positive"),
+    (["--budget", "steps=3"], "give at least steps=64"),
+    (["--budget", "flops=10"], "give at least flops="),
+    (["--scale", 0], "scale"),
+    (["--scale", -4], "scale"),
+    (["--agent", "gru-growing", "--scale", 4], "no width to scale"),
+    (["--shard", "0/3"], "--shard takes K/N"),
+    (["--shard", "4/3"], "--shard takes K/N"),
+    (["--shard", "third"], "--shard takes K/N"),
+    (["--env-kwargs", "n"], "NAME=VALUE, got 'n'"),
+    (["--env-kwargs", "m=3"], "m"),
+    (["--workers", 0, "--seed", 0, 1], "--workers"),
+    (["--num-threads", 0], "--num-threads"),
+    (["--seed", -1], "seed"),
+    (["--save-every", -5], "--save-every"),
+    (["--eval-every", 8, "--eval-episodes", 0], "--eval-episodes"),
+    (["--device", "abacus"], "abacus"),
+    (["--resume", "nowhere"], "nowhere"),
+    (["--config", "nowhere.toml"], "cannot read nowhere.toml"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), PLANS, ids=[" ".join(map(str, words)) for words, _ in PLANS])
+def test_a_wrong_plan(tmp_path: Path, words: list[object], message: str) -> None:
+    usual: list[object] = ["--logdir", tmp_path / "runs"]
+    usual += [] if not words or words[0] in ("--env", "--suite", "--resume", "--config") else ["--env", ENV]
+    usual += [] if {"--agent", "--config"} & set(words) else ["--agent", "gru"]
+    usual += [] if {"--budget", "--config"} & set(words) else ["--budget", "steps=64"]
+    said = one_line(train.main, [*words, *usual])
+    assert re.search(message, said), said
+    assert not list(tmp_path.glob("**/config.json")) and not list(tmp_path.glob("**/*.safetensors"))
+
+
+# -- files ------------------------------------------------------------
+
+FILES: dict[str, tuple[str, str]] = {
+    "not.toml": ("env = ", "cannot read"),
+    "not.json": ('{"env": ', "cannot read"),
+    "list.json": ("[1, 2]", "list.json"),
+    "key.toml": ('enw = "CartPole-v1"', "Did you mean 'env'"),
+    "hp.toml": (f'env = "{ENV}"\nhp = 3', "hp"),
+    "seed.toml": (f'env = "{ENV}"\nseed = "one"', "seed"),
+    "agent.toml": (f'env = "{ENV}"\nagent = 3', "agent"),
+    "inner.toml": (f'env = "{ENV}"\n[hp]\nhiden = 3', "hiden"),
+    "number.toml": ("env = 3", "env"),
+    "budget.toml": (f'env = "{ENV}"\nbudget = [1]', "budget"),
+    "bool.toml": (f'env = "{ENV}"\nforce = "perhaps"', "force"),
+    "path.toml": (f'env = "{ENV}"\nlogdir = 7', "logdir"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_wrong_file(tmp_path: Path, name: str) -> None:
+    text, message = FILES[name]
+    (tmp_path / name).write_text(text)
+    said = one_line(train.main, ["--config", tmp_path / name])
+    assert message in said, said
+
+
+def test_files_that_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "binary.toml").write_bytes(bytes(range(256)))
+    for path in (tmp_path / "binary.toml", tmp_path):
+        assert "cannot read" in one_line(train.main, ["--config", path])
+
+
+# -- run folders ------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = RunConfig(
+        agent="gru", env=ENV, budget="steps=256", hp=HP, logdir=str(tmp_path_factory.mktemp("a") / "runs")
+    )
+    run.train(config)
+    return config.folder
+
+
+@pytest.fixture
+def folder(trained: Path, tmp_path: Path) -> Path:
+    """A copy of a finished run, to break."""
+    copied = tmp_path / "runs" / Path(*trained.parts[-3:])
+    shutil.copytree(trained, copied)
+    return copied
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    data = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({name: value for name, value in data.items() if value is not ...}))
+
+
+def cut(path: Path, size: int) -> None:
+    path.write_bytes(path.read_bytes()[:size])
+
+
+def without_run(folder: Path) -> None:
+    tensors, meta = checkpoint.load(folder / "last.safetensors")
+    checkpoint.save(folder / "last.safetensors", tensors, {"algorithm": meta["algorithm"]})
+
+
+def narrower(folder: Path) -> None:
+    edit(folder, hp=json.loads((folder / "config.json").read_text())["hp"] | {"hidden": 5})
+
+
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "empty config": (lambda f: cut(f / "config.json", 0), "does not describe a run"),
+    "cut config": (lambda f: cut(f / "config.json", 40), "does not describe a run"),
+    "config is a list": (lambda f: (f / "config.json").write_text("[]"), "does not describe a run"),
+    "config of another program": (lambda f: (f / "config.json").write_text('{"a": 1}'), "does not describe a run"),
+    "no agent": (lambda f: edit(f, agent=...), "does not describe a run"),
+    "unknown key": (lambda f: edit(f, colour="red"), "does not describe a run"),
+    "unknown agent": (lambda f: edit(f, agent="grue"), "renamed|Did you mean 'gru'"),
+    "unknown environment": (lambda f: edit(f, env="Nowhere-v0"), "renamed|Nowhere"),
+    "hp is no table": (lambda f: edit(f, hp=3), "hp"),
+    "unknown hp": (lambda f: edit(f, hp={"hiden": 3}), "hiden"),
+    "hp of another type": (lambda f: edit(f, hp={"hidden": "wide"}), "hidden"),
+    "seed is a word": (lambda f: edit(f, seed="one"), "renamed|seed"),
+    "renamed": (lambda f: edit(f, name="b"), "was renamed"),
+    "cut checkpoint": (lambda f: cut(f / "last.safetensors", 300), "not a readable checkpoint"),
+    "checkpoint of another width": (narrower, "does not fit|differ"),
+    "broken result": (lambda f: cut(f / "result.json", 20), "result.json"),
+    "foreign result": (lambda f: (f / "result.json").write_text('{"status": "finished"}'), "result.json"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.parametrize("how", ["train", "evaluate"])
+def test_a_broken_run_folder(folder: Path, kind: str, how: str) -> None:
+    spoil, message = BROKEN[kind]
+    spoil(folder)
+    before = (folder / "config.json").read_bytes()
+    if how == "train":
+        said = one_line(train.main, ["--resume", folder, "--steps", 512])
+    else:
+        said = one_line(evaluate.main, [folder, "--episodes", 2, "--no-bounds"])
+    assert re.search(message, said), said
+    assert (folder / "config.json").read_bytes() == before
+
+
+def test_a_checkpoint_without_its_run_cannot_go_on(folder: Path) -> None:
+    without_run(folder)
+    assert "--force" in one_line(train.main, ["--resume", folder, "--steps", 512])
+
+
+@pytest.mark.parametrize("budget", ["steps=128", "flops=1e7", "seconds=0.001"])
+def test_less_than_what_is_done_changes_nothing(folder: Path, budget: str) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != ".lock"}
+    assert "has 256 steps already" in one_line(train.main, ["--resume", folder, "--budget", budget])
+    assert before == {path.name: path.read_bytes() for path in folder.iterdir() if path.name in before}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--checkpoint", "newest"], "best, last or a number"),
+        (["--checkpoint", 77], "best.safetensors, last.safetensors"),
+        (["--hp.gamma", 0.5], "cannot change after training"),
+        (["--hp.gama", 0.5], "Did you mean 'gamma'"),
+        (["--hp.hidden", "wide"], "must be int"),
+        (["--env", "TMaze-L10-v0"], "observations or actions differ"),
+        (["--env", "Nowhere-v0"], "unknown environment"),
+        (["--suite", "al"], "Did you mean 'all'"),
+        (["--agent", "lstm"], "none of these runs is of lstm"),
+        (["--episodes", 0], "--episodes"),
+        (["--episodes", -3], "--episodes"),
+        (["--report", "/proc/nowhere/page.html"], "cannot write"),
+    ],
+)
+def test_a_wrong_evaluation(folder: Path, words: list[object], message: str) -> None:
+    usual = [] if "--episodes" in words else ["--episodes", "2"]
+    assert message in one_line(evaluate.main, [folder, *words, *usual, "--no-bounds"])
