@@ -50,15 +50,13 @@ def symbols(batch: tuple[int, ...]) -> tuple[Encoder, dict[str, Tensor]]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         encoder = Encoder(spaces.Box(np.zeros_like(high), high, dtype=np.uint8), 8)
-    views = np.random.default_rng(0).integers(0, high + 1, (*batch, 5, 4, 2)).astype(np.uint8)
-    if batch:
-        views[batch[0] // 2 :] = views[0]  # some come again
-    return encoder, {"": torch.as_tensor(views)}
+    rng = np.random.default_rng(0)
+    return encoder, {"": torch.as_tensor(rng.integers(0, high + 1, (*batch, 5, 4, 2)).astype(np.uint8))}
 
 
-@pytest.mark.parametrize("batch", [(), (7,), (3, 7), (20, 30)])
+@pytest.mark.parametrize("batch", [(), (7,), (3, 7)])
 def test_symbols_are_one_hot_vectors_in_a_linear_layer(batch: tuple[int, ...]) -> None:
-    found = []
+    found, encoders = [], []
     for compiled in (True, False):
         encoder, obs = symbols(batch)
         with nullcontext() if compiled else kernels.plain():
@@ -66,6 +64,7 @@ def test_symbols_are_one_hot_vectors_in_a_linear_layer(batch: tuple[int, ...]) -
             code = encoder(obs)
             (code * torch.arange(8)).sum().backward()
         found.append([code.detach(), *(p.grad for p in encoder.parameters() if p.grad is not None), *encoder.buffers()])
+        encoders.append(encoder)
     assert found[0][0].shape == (*batch, 8)
     assert len(found[0]) > 4
     for one, other in zip(*found, strict=True):
@@ -77,14 +76,3 @@ def test_a_symbol_above_its_space_is_refused() -> None:
     obs[""][1, 4, 3, 1] = 4
     with pytest.raises(IndexError, match="above the `high` of its space"):
         encoder(obs)
-
-
-@pytest.mark.parametrize(("rows", "width", "values"), [(1, 3, 2), (300, 5, 2), (300, 147, 2), (500, 4, 256)])
-def test_distinct_rows_are_numbered_in_order(rows: int, width: int, values: int) -> None:
-    data = np.random.default_rng(0).integers(0, values, (rows, width)).astype(np.uint8)
-    data[rows // 2 :] = data[: rows - rows // 2]  # all of them come again
-    first, which = np.empty(rows, np.int64), np.empty(rows, np.int64)
-    count = kernels.distinct(data, first, which)
-    assert count == len(np.unique(data, axis=0))
-    assert (data[first[:count]][which] == data).all()
-    assert (np.diff(first[:count]) > 0).all()
