@@ -18,9 +18,10 @@ from envs.world import Obs
 
 
 class Plan(NamedTuple):
-    """What a family needs: widths of the fields of a row, the body, and how large map and budget should be."""
+    """What a family needs: widths of the fields of a row, how many bits are facts, the body, size of map and budget."""
 
     widths: tuple[int, ...]
+    facts: int
     body: Body
     dim: int
     ball: int
@@ -59,6 +60,7 @@ def plan(
     widths = (*[steps] * actions, max(rounds_bits, 1), *[1] * (drives - 1), *[distance_bits] * (drives * groups))
     return Plan(
         widths,
+        sum(widths[: actions + drives]),
         Body(
             np.asarray(moves, np.int64),
             np.asarray(body.get("group", np.zeros(actions)), np.int64),

@@ -25,7 +25,7 @@ from agents.codes import plan
 from agents.codes_maze import HEADINGS, TURNS, MazeCodes, look
 from agents.lattice import CODE
 from agents.life import EXPLORE, Life, LifetimeConfig, Percept
-from agents.lifetime_memory import Face, recall
+from agents.lifetime_memory import UNKNOWN, Face, recall
 from agents.planner import internal
 from envs.grid_world import GridWorld
 from envs.world import Obs, World
@@ -143,7 +143,7 @@ def _weigh(face: Face, life: Life, b: int, code: np.ndarray, fresh: np.ndarray, 
     row, place = np.empty(face.widths.shape[0], np.int64), code.copy()
     for k in range(int(life.senses[b, _CONTEXTS])):
         place[3] = k
-        if not recall(face, life.memory, b, place, row):
+        if recall(face, life.memory, b, place, row) == UNKNOWN:
             continue
         for f in range(5):
             said = row[f] if f < 4 else row[4 + _GOAL]

@@ -8,8 +8,8 @@ from numba import njit
 from agents.codes import empty_percept, plan
 from agents.lattice import CODE
 from agents.life import EXPLORE, Body, Life, LifetimeConfig, Percept
-from agents.lifetime_memory import Face, recall
-from agents.planner import internal, step_of
+from agents.lifetime_memory import UNKNOWN, Face, recall
+from agents.planner import internal, same, step_of
 from envs.world import Obs, World
 
 _WATER, _HOME = 1, 2  # drives
@@ -37,7 +37,7 @@ class LabyrinthCodes:
     def __init__(self, world: World, settings: LifetimeConfig) -> None:
         depth = getattr(world.unwrapped, "depth", 7)
         self._identity = getattr(world.unwrapped, "track", "id") == "id"
-        bits, advice = 4 if depth <= 7 else 5, (8 << depth, 16, 8, 0.0)
+        bits, advice = 4 if depth <= 7 else 5, (8 << depth, 16, 4, 0.0)
         self.plan = plan(depth + 1, [[1, 0, 0, 0]] * 3, 3, 2, bits, advice, offset=(1 << depth) - 1)
         self._percept = empty_percept(world.num_envs, 2, 3, 3)
 
@@ -55,7 +55,8 @@ class LabyrinthCodes:
     def act(self, life: Life, percept: Percept, directions: np.ndarray) -> np.ndarray:
         """See `Encoder`."""
         entry = life.senses[:, _ENTRY].astype(np.int64)
-        way = np.where(directions < 0, np.where(life.senses[:, _LOST] > 0, 0, entry), directions)
+        onwards = (directions >= 0) & (directions < 3)  # otherwise back, or when lost into the stem
+        way = np.where(onwards, directions, np.where(life.senses[:, _LOST] > 0, 0, entry))
         life.senses[:, _WAY] = way
         return (way - entry - 1) % 3
 
@@ -117,28 +118,37 @@ def _walk(
     if senses[_LOST] > 0:
         senses[_ENTRY] = felt[: _END + 1].argmax() % 3
         return
-    known = recall(face, life.memory, b, life.place[b], row)
-    step = step_of(face, body, row, way) if known else body.offset + 1
-    if seen >= 0 or step > body.offset:
-        here[0] = seen if seen >= 0 else senses[_NEXT]
-        if seen < 0:
-            senses[_NEXT] = (senses[_NEXT] + 1) % (body.offset + 1)
+    found = recall(face, life.memory, b, life.place[b], row) != UNKNOWN
+    step = step_of(face, body, row, way) if found else body.offset + 1
+    fresh = step > body.offset  # a way that was never gone
+    if seen >= 0:
+        here[0] = seen
+    elif fresh:
+        here[0] = senses[_NEXT]
+        senses[_NEXT] += 1
     else:
         here[0] = last + step
     step = here[0] - last
-    if recall(face, life.memory, b, here, row):
-        senses[_ENTRY] = _way_to(face, body, row, -step)
-        senses[_LOST] = seen < 0 and at_end != (row[1] == body.offset)
-    else:
-        senses[_ENTRY] = 0
-    n = _fact(percept, b, last)
-    percept.steps[b, n, way] = step + body.offset
+    found = recall(face, life.memory, b, here, row) != UNKNOWN
+    entry = _way_to(face, body, row, -step) if found else 0
+    if seen < 0 and not fresh:
+        back = found and step_of(face, body, row, entry) == -step
+        senses[_LOST] = not back or at_end != (row[1] == body.offset)
+        if senses[_LOST] > 0:
+            return
+    senses[_ENTRY] = entry
+    if seen >= 0 or fresh:
+        n = _fact(percept, b, last)
+        percept.steps[b, n, way] = step + body.offset
     n = _fact(percept, b, here[0])
-    percept.steps[b, n, int(senses[_ENTRY])] = body.offset - step
+    if seen >= 0 or fresh:
+        percept.steps[b, n, entry] = body.offset - step
     if at_end:
         percept.steps[b, n, 1:] = body.offset
-    if felt[_REWARD] > 0:
-        percept.marks[b, n, _WATER] = 1
+    percept.marks[b, n, _HOME] = 0
+    elsewhere = life.goal[b, _WATER, CODE] == 1 and not same(life.goal[b, _WATER], here)
+    if felt[_REWARD] > 0 or elsewhere or not at_end:
+        percept.marks[b, n, _WATER] = felt[_REWARD] > 0
 
 
 @internal

@@ -23,7 +23,7 @@ from typing_extensions import override
 from agents.lattice import CODE
 from agents.life import EXPLORE, NO_PLAN, Body, Life, LifetimeTableConfig, Percept
 from agents.lifetime import Lifetime, clear
-from agents.lifetime_memory import Face, forget, recall
+from agents.lifetime_memory import UNKNOWN, Face, forget, recall
 from agents.planner import internal, is_target, learn, same, step_of, visit
 from envs.vec import as_world
 from envs.world import Obs, World
@@ -138,7 +138,7 @@ def _survey(face: Face, body: Body, field: Field, b: int, goal: np.ndarray, next
     for n in range(field.known[b, 0]):
         next_[n] = -1
         goal[:, n] = 0.0
-        if not recall(face, field.life.memory, b, field.codes[b, n], row):
+        if recall(face, field.life.memory, b, field.codes[b, n], row) == UNKNOWN:
             continue
         for j in range(body.drives):
             goal[j, n] = is_target(body, field.life, b, row, j)

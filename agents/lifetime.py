@@ -50,11 +50,11 @@ class Lifetime:
         self._work = np.zeros(3)  # decisions, reads, writes of the lives played last
 
     def _memory(self, lives: int) -> tuple[Face, Memory]:
-        config, widths = self.config, self.encoder.plan.widths
+        config, plan = self.config, self.encoder.plan
         if config.memory == "table":
-            return lifetime_memory.table(widths, config.bytes, lives)
+            return lifetime_memory.table(plan.widths, config.bytes, lives)
         return lifetime_memory.superposed(
-            widths, self.dim, self.encoder.plan.tiles, lives, config.tolerance, config.gate, self.seed
+            plan.widths, plan.facts, self.dim, plan.tiles, lives, config.tolerance, config.gate, self.seed
         )
 
     def initial_state(self, lives: int) -> Life:
@@ -136,7 +136,7 @@ class Lifetime:
             writes = 3.0 + self.budget.ball + self.budget.backups
             reads = writes + 3 + self.budget.ball + (1 + actions) * self.budget.backups
         features = 2 * self.face.turns.shape[1]
-        product = 2.0 * features * self.face.columns
+        product = 2.0 * features * (self.face.columns + 1)
         read = 0.0 if features == 0 else features / 2 * 7 + product
         return {"act": (reads * read + writes * product) / max(decisions, 1), "train": 0.0}
 

@@ -4,7 +4,8 @@ A row is what is known of one situation: F whole numbers of fixed widths in bits
 by its code of four whole numbers, `record` replaces it.
 
 * superposed: every row lies in one matrix M (D, C), bits as +-1, under the key phi(code); written by the delta rule.
-  A read is cleaned up by its signs. It counts as known if its C numbers are, all together, near +-1: noise is not.
+  A read is cleaned up by its signs and one bit of parity. It counts as known if its numbers are, all together, near
+  +-1: noise is not.
   The bits are scrambled by a hash of the code, because rows that are alike would add up where nothing was written.
   With tiles, codes of different regions of 16 x 16 use different blocks of D / tiles features: a block-sparse
   expansion, whose read costs the same however large D is.
@@ -25,8 +26,11 @@ from numba import njit
 from agents.lattice import CODE, Lattice, features, read, write
 from envs.kernels import mix
 
+UNKNOWN, KNOWN, WORN = range(3)
+"""What a look-up says. A worn row is known, but other writes have moved some of its numbers: time to renew it."""
 WAYS = 8
 _SLOT_BYTES = 8 + 8 + 4  # key, row, last use
+_NO_BITS, _ONE = np.uint64(0), np.uint64(1)
 
 
 class Memory(NamedTuple):
@@ -50,6 +54,7 @@ class Face(NamedTuple):
     """What is fixed about a memory: layout of a row, frequencies, thresholds."""
 
     widths: np.ndarray  # (F,) int64, bits of each field
+    facts: int  # leading bits of a row that are guarded by parity; the others can be worked out again
     turns: np.ndarray  # (4, D / tiles / 2) int32
     wave: np.ndarray  # (4096,) float32
     tiles: int  # blocks of the expansion
@@ -64,14 +69,20 @@ class Face(NamedTuple):
 
 
 def superposed(
-    widths: tuple[int, ...], dim: int, tiles: int, lives: int, tolerance: float, gate: float, seed: int
+    widths: tuple[int, ...], facts: int, dim: int, tiles: int, lives: int, tolerance: float, gate: float, seed: int
 ) -> tuple[Face, Memory]:
     """An empty matrix for every life; ValueError if D is no even multiple of the tiles."""
     if dim < 2 * tiles or dim % (2 * tiles):
         raise ValueError(f"--hp.dim must be a multiple of {2 * tiles} here (two features a tile), got {dim}.")
     lattice = Lattice(dim // tiles, seed)
-    face = Face(np.array(widths), lattice.turns, lattice.wave(), tiles, math.isqrt(tiles), tolerance, gate)
-    return face, _memory(lives, dim, face.columns, 0)
+    face = Face(_widths(widths, 63), facts, lattice.turns, lattice.wave(), tiles, math.isqrt(tiles), tolerance, gate)
+    return face, _memory(lives, dim, face.columns + 1, 0)
+
+
+def _widths(widths: tuple[int, ...], most: int) -> np.ndarray:
+    if sum(widths) > most:
+        raise ValueError(f"a row has at most {most} bits here, this one would have {sum(widths)}.")
+    return np.array(widths)
 
 
 def table(widths: tuple[int, ...], size: int, lives: int) -> tuple[Face, Memory]:
@@ -79,9 +90,7 @@ def table(widths: tuple[int, ...], size: int, lives: int) -> tuple[Face, Memory]
     slots = size // _SLOT_BYTES // WAYS * WAYS
     if slots < WAYS:
         raise ValueError(f"a table needs at least {WAYS * _SLOT_BYTES} bytes, got {size}: raise --hp.bytes.")
-    face = Face(np.array(widths), np.zeros((CODE, 0), np.int32), np.zeros(0, np.float32), 1, 1, 0.0, 0.0)
-    if face.columns > 64:
-        raise ValueError(f"a row of a table has at most 64 bits, this one has {face.columns}.")
+    face = Face(_widths(widths, 64), 0, np.zeros((CODE, 0), np.int32), np.zeros(0, np.float32), 1, 1, 0.0, 0.0)
     return face, _memory(lives, 0, face.columns, slots)
 
 
@@ -112,57 +121,86 @@ def read_error(face: Face, memory: Memory, b: int, code: np.ndarray) -> float:
 
 
 @njit(cache=True, nogil=True)
-def recall(face: Face, memory: Memory, b: int, code: np.ndarray, row: np.ndarray) -> bool:
-    """Fill row (F,) with what life b knows of `code` (4,); False, and nothing filled, if that is nothing."""
+def recall(face: Face, memory: Memory, b: int, code: np.ndarray, row: np.ndarray) -> int:
+    """Fill row (F,) with what life b knows of `code` (4,); UNKNOWN, and nothing filled, if that is nothing."""
     memory.work[b, 0] += 1
     if memory.matrix.shape[1] == 0:
         slot = _find(memory, b, _pack(code))
-        if slot < 0:
-            return False
-        word = memory.rows[b, slot]
+        state, word = (KNOWN, memory.rows[b, slot]) if slot >= 0 else (UNKNOWN, _NO_BITS)
+    else:
+        state, word = _clean(face, memory, b, code)
+    if state != UNKNOWN:
         for f in range(row.shape[0]):
             width = np.uint64(face.widths[f])
-            row[f] = np.int64(word & ((np.uint64(1) << width) - np.uint64(1)))
+            row[f] = np.int64(word & ((_ONE << width) - _ONE))
             word >>= width
-        return True
-    phi, found = np.empty(2 * face.turns.shape[1], np.float32), np.empty(memory.matrix.shape[2], np.float32)
-    features(code, face.turns, face.wave, phi)
-    read(_block(face, memory, b, code), phi, found)
-    error = np.float32(0.0)
-    for value in found:
-        error += (np.float32(1.0) - abs(value)) ** 2
-    if error > face.tolerance * found.shape[0]:
-        return False
-    column, mask = 0, _mask(code)
-    for f in range(row.shape[0]):
-        row[f] = 0
-        for bit in range(face.widths[f]):
-            row[f] |= (np.int64(found[column] > 0.0) ^ (mask >> column & 1)) << bit
-            column += 1
-    return True
+    return state
 
 
 @njit(cache=True, nogil=True)
 def record(face: Face, memory: Memory, b: int, code: np.ndarray, row: np.ndarray) -> None:
     """Make row (F,) what life b knows of `code` (4,). A matrix that says so already is left alone."""
+    word, shift = _NO_BITS, _NO_BITS
+    for f in range(row.shape[0]):
+        word |= np.uint64(row[f]) << shift
+        shift += np.uint64(face.widths[f])
     if memory.matrix.shape[1] == 0:
-        _store(face, memory, b, _pack(code), row)
+        _store(memory, b, _pack(code), word)
+        memory.work[b, 1] += 1
         return
+    guarded = (_ONE << np.uint64(face.facts)) - _ONE
+    word = (word | _parity(word & guarded) << shift) ^ _mask(code)
     phi, delta = np.empty(2 * face.turns.shape[1], np.float32), np.empty(memory.matrix.shape[2], np.float32)
     features(code, face.turns, face.wave, phi)
     block = _block(face, memory, b, code)
     read(block, phi, delta)
     memory.work[b, 0] += 1
-    column, worst, mask = 0, np.float32(0.0), _mask(code)
-    for f in range(row.shape[0]):
-        for bit in range(face.widths[f]):
-            target = np.float32(1.0) if (row[f] >> bit ^ mask >> column) & 1 else np.float32(-1.0)
-            delta[column] = target - delta[column]
-            worst = max(worst, abs(delta[column]))
-            column += 1
+    worst = np.float32(0.0)
+    for column in range(delta.shape[0]):
+        bit = word >> np.uint64(column) & _ONE
+        delta[column] = (np.float32(1.0) if bit else np.float32(-1.0)) - delta[column]
+        worst = max(worst, abs(delta[column]))
     if worst > face.gate:
         write(block, phi, delta)
         memory.work[b, 1] += 1
+
+
+@njit(cache=True, nogil=True)
+def _clean(face: Face, memory: Memory, b: int, code: np.ndarray) -> tuple[int, np.uint64]:
+    """Read the matrix at a code: how well it is known, and its bits.
+
+    The last column is the parity of the facts. Where it is wrong the least certain bit of these is turned (Wagner
+    decoding, Silverman and Balser 1954), so that it takes two wrong bits to make a wrong fact.
+    """
+    phi, found = np.empty(2 * face.turns.shape[1], np.float32), np.empty(memory.matrix.shape[2], np.float32)
+    features(code, face.turns, face.wave, phi)
+    read(_block(face, memory, b, code), phi, found)
+    total, worst, word = np.float32(0.0), np.float32(0.0), _NO_BITS
+    last = found.shape[0] - 1
+    weakest = last
+    for column in range(found.shape[0]):
+        strength = abs(found[column])
+        error = abs(np.float32(1.0) - strength)
+        total += error * error
+        worst = max(worst, error)
+        if column < face.facts and strength < abs(found[weakest]):
+            weakest = column
+        if found[column] > 0.0:
+            word |= _ONE << np.uint64(column)
+    if total > face.tolerance * found.shape[0]:
+        return UNKNOWN, word
+    word ^= _mask(code)
+    if _parity(word & ((_ONE << np.uint64(face.facts)) - _ONE | _ONE << np.uint64(last))):
+        word ^= _ONE << np.uint64(weakest)
+    return (WORN if worst > face.gate else KNOWN), word
+
+
+@njit(cache=True, nogil=True)
+def _parity(word: np.uint64) -> np.uint64:
+    """1 if an odd number of bits are set, else 0."""
+    for shift in (32, 16, 8, 4, 2, 1):
+        word ^= word >> np.uint64(shift)
+    return word & _ONE
 
 
 @njit(cache=True, nogil=True)
@@ -182,9 +220,9 @@ def _pack(code: np.ndarray) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _mask(code: np.ndarray) -> int:
+def _mask(code: np.ndarray) -> np.uint64:
     """Bits that scramble the row of a code: rows that say the same would else add up to one loud ghost row."""
-    return int(mix(np.uint64(_pack(code))) >> np.uint64(1))
+    return mix(np.uint64(_pack(code)))
 
 
 @njit(cache=True, nogil=True)
@@ -205,7 +243,7 @@ def _find(memory: Memory, b: int, key: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _store(face: Face, memory: Memory, b: int, key: int, row: np.ndarray) -> None:
+def _store(memory: Memory, b: int, key: int, word: np.uint64) -> None:
     slot = _find(memory, b, key)
     if slot < 0:  # an empty slot, or the one that was used longest ago
         slot = _set(memory, key)
@@ -218,9 +256,4 @@ def _store(face: Face, memory: Memory, b: int, key: int, row: np.ndarray) -> Non
         memory.keys[b, slot] = key
         memory.work[b, 2] += 1
         memory.used[b, slot] = memory.work[b, 2]
-    word, shift = np.uint64(0), np.uint64(0)
-    for f in range(row.shape[0]):
-        word |= np.uint64(row[f]) << shift
-        shift += np.uint64(face.widths[f])
     memory.rows[b, slot] = word
-    memory.work[b, 1] += 1

@@ -23,7 +23,7 @@ from numba import njit
 
 from agents.lattice import CODE
 from agents.life import EXPLORE, NO_PLAN, Body, Budget, Life, Percept
-from agents.lifetime_memory import Face, forget, recall, record
+from agents.lifetime_memory import UNKNOWN, WORN, Face, forget, recall, record
 
 _WALL, _UNKNOWN, _OUTSIDE = -3, -2, -1  # what an action leads to, when not to a situation of the ball
 _ENDLESS = 1 << 30
@@ -38,6 +38,7 @@ class Ball(NamedTuple):
     codes: np.ndarray  # (K, 4)
     rows: np.ndarray  # (K, F)
     next: np.ndarray  # (K, A), index in the ball or a reason why not
+    worn: np.ndarray  # (K,) bool, to be written again even if nothing changes
 
 
 @internal
@@ -62,7 +63,7 @@ def learn(face: Face, body: Body, life: Life, b: int, percept: Percept) -> None:
     row = np.empty(face.widths.shape[0], np.int64)
     for n in range(percept.learned[b]):
         code, new = percept.codes[b, n], False
-        if not recall(face, life.memory, b, code, row):
+        if recall(face, life.memory, b, code, row) == UNKNOWN:
             blank(face, body, row)
             new = True
             life.tally[b, 2] += 1
@@ -109,12 +110,25 @@ def push(life: Life, b: int, code: np.ndarray) -> None:
 
 
 @internal
+def pop(life: Life, b: int, k: int) -> np.ndarray:
+    """Take a situation out of the queue; while it is empty, the k-th to be rehearsed of those that were in it."""
+    size = life.queue.shape[1]
+    slot = (life.tally[b, 0] + k * size // 4) % size
+    if life.ends[b, 1] > 0:
+        slot = life.ends[b, 0]
+        life.ends[b, 0] = (slot + 1) % size
+        life.ends[b, 1] -= 1
+    return life.queue[b, slot].copy()
+
+
+@internal
 def imagine(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ball) -> int:
     """Fill the ball breadth-first from the agent's place; returns how many situations were found."""
-    codes, rows, nexts = ball
+    codes, rows, nexts, worn = ball
     actions = body.group.shape[0]
     codes[0] = life.place[b]
-    if not recall(face, life.memory, b, codes[0], rows[0]):
+    worn[0] = True
+    if recall(face, life.memory, b, codes[0], rows[0]) == UNKNOWN:
         return 0
     size, done = 1, 0
     while done < size:
@@ -130,8 +144,9 @@ def imagine(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ba
                     nexts[done, a] = i
                     break
             if nexts[done, a] == _OUTSIDE and size < budget.ball:
-                if recall(face, life.memory, b, code, rows[size]):
-                    codes[size] = code
+                found = recall(face, life.memory, b, code, rows[size])
+                if found != UNKNOWN:
+                    codes[size], worn[size] = code, found == WORN
                     nexts[done, a] = size
                     size += 1
                 else:
@@ -178,7 +193,7 @@ def _entered(body: Body, group: int, distances: np.ndarray) -> int:
 @internal
 def solve(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ball, size: int, drive: int) -> np.ndarray:
     """Distances of one drive inside the ball, (size, G); where the ball has an edge, what is remembered holds."""
-    codes, rows, nexts = ball
+    codes, rows, nexts, _ = ball
     actions, groups = body.group.shape[0], body.between.shape[0]
     first = actions + body.drives + drive * groups
     out = np.full((size, groups), _ENDLESS, np.int64)
@@ -211,7 +226,8 @@ def back_up(face: Face, body: Body, life: Life, b: int, budget: Budget, code: np
     """Renew the distances of one situation from its neighbours', and queue those neighbours whom that concerns."""
     actions, groups, fields = body.group.shape[0], body.between.shape[0], face.widths.shape[0]
     row = np.empty(fields, np.int64)
-    if not recall(face, life.memory, b, code, row):
+    found = recall(face, life.memory, b, code, row)
+    if found == UNKNOWN:
         return
     around = np.empty((actions, fields), np.int64)
     known = np.zeros(actions, np.bool_)
@@ -219,8 +235,8 @@ def back_up(face: Face, body: Body, life: Life, b: int, budget: Budget, code: np
     for a in range(actions):
         steps[a] = step_of(face, body, row, a)
         if steps[a] != 0 and steps[a] != _ENDLESS:
-            known[a] = recall(face, life.memory, b, code + steps[a] * body.moves[a], around[a])
-    changed = False
+            known[a] = recall(face, life.memory, b, code + steps[a] * body.moves[a], around[a]) != UNKNOWN
+    changed = found == WORN
     for j in range(body.drives):
         first = actions + body.drives + j * groups
         before = row[first : first + groups].copy()
@@ -264,7 +280,7 @@ def _renewed(
 @internal
 def improve(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ball, size: int) -> np.ndarray:
     """Solve the ball for every drive and write what changed; returns the distances (J, size, G)."""
-    codes, rows, nexts = ball
+    codes, rows, nexts, worn = ball
     actions, groups = body.group.shape[0], body.between.shape[0]
     out = np.empty((body.drives, size, groups), np.int64)
     touched = np.zeros(size, np.bool_)
@@ -276,7 +292,7 @@ def improve(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ba
                 rows[i, first : first + groups] = out[j, i]
                 touched[i] = True
     for i in range(size):
-        if touched[i] or i == 0:
+        if touched[i] or worn[i]:
             record(face, life.memory, b, codes[i], rows[i])
         for a in range(actions):
             if touched[i] and nexts[i, a] == _OUTSIDE:
@@ -336,14 +352,12 @@ def decide(face: Face, body: Body, life: Life, b: int, budget: Budget, percept: 
         np.empty((budget.ball, CODE), np.int64),
         np.empty((budget.ball, face.widths.shape[0]), np.int64),
         np.empty((budget.ball, body.group.shape[0]), np.int64),
+        np.zeros(budget.ball, np.bool_),
     )
     size = imagine(face, body, life, b, budget, ball)
     out = improve(face, body, life, b, budget, ball, size)
-    for _ in range(min(budget.backups, life.ends[b, 1])):
-        code = life.queue[b, life.ends[b, 0]].copy()
-        life.ends[b, 0] = (life.ends[b, 0] + 1) % life.queue.shape[1]
-        life.ends[b, 1] -= 1
-        back_up(face, body, life, b, budget, code)
+    for k in range(budget.backups):
+        back_up(face, body, life, b, budget, pop(life, b, k))
     for j in percept.wishes[b]:
         if j < 0:
             break
@@ -365,7 +379,7 @@ def visit(face: Face, body: Body, life: Life, b: int) -> None:
     if body.rounds == 0:
         return
     row = np.empty(face.widths.shape[0], np.int64)
-    if not recall(face, life.memory, b, life.place[b], row):
+    if recall(face, life.memory, b, life.place[b], row) == UNKNOWN:
         blank(face, body, row)
     if row[visited] != life.round[b]:
         row[visited] = life.round[b]

@@ -89,7 +89,7 @@ def test_memory_returns_what_was_recorded_and_knows_what_was_not(kind: str) -> N
     if kind == "table":
         face, memory = lifetime_memory.table(WIDTHS, 1 << 16, 2)
     else:
-        face, memory = lifetime_memory.superposed(WIDTHS, 1024, 1, 2, 0.3, 0.25, seed=0)
+        face, memory = lifetime_memory.superposed(WIDTHS, 20, 1024, 1, 2, 0.3, 0.25, seed=0)
     for _ in range(2):
         for code, row in zip(codes(128), rows(128), strict=True):
             lifetime_memory.record(face, memory, 1, code, row)
@@ -104,7 +104,7 @@ def test_memory_returns_what_was_recorded_and_knows_what_was_not(kind: str) -> N
 
 
 def test_rows_that_say_the_same_leave_no_ghost() -> None:
-    face, memory = lifetime_memory.superposed(WIDTHS, 512, 1, 1, 0.3, 0.25, seed=0)
+    face, memory = lifetime_memory.superposed(WIDTHS, 20, 512, 1, 1, 0.3, 0.25, seed=0)
     row = rows(1)[0]
     for code in codes(128):
         lifetime_memory.record(face, memory, 0, code, row)
@@ -114,7 +114,7 @@ def test_rows_that_say_the_same_leave_no_ghost() -> None:
 
 
 def test_tiles_keep_regions_apart() -> None:
-    face, memory = lifetime_memory.superposed(WIDTHS, 1024, 4, 1, 0.3, 0.25, seed=0)
+    face, memory = lifetime_memory.superposed(WIDTHS, 20, 1024, 4, 1, 0.3, 0.25, seed=0)
     lifetime_memory.record(face, memory, 0, np.array([0, 0, 0, 0]), rows(1)[0])
     used = np.abs(memory.matrix[0]).sum(1).reshape(4, 256).sum(1) > 0
     assert used.sum() == 1
