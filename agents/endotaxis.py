@@ -98,18 +98,18 @@ class Endotaxis(Lifetime):
         return self.encoder.act(state.life, percept, directions), state
 
     @override
-    def stats(self) -> dict[str, int]:
+    def stats(self) -> dict[str, float]:
         field = sum(part.nbytes for part in self.initial_field(1)[1:])
         stats = super().stats()
         return stats | {"state_bytes": stats["state_bytes"] + field}
 
     @override
-    def flops(self) -> dict[str, float]:
+    def flops(self) -> float:
         """Of a decision, at most: sweeps over all places, or a product with the successor representation."""
         body, places = self.encoder.plan.body, self.config.places
         edges = len(body.moves) * places
         per_drive = 2 * places * places if self.config.alpha > 0 else 2 * edges * self.config.sweeps
-        return {"act": float(body.drives * per_drive), "train": 0.0}
+        return float(body.drives * per_drive)
 
 
 def build(config: EndotaxisConfig, env: Any, seed: int = 0, device: str = "cpu") -> Endotaxis:

@@ -122,13 +122,18 @@ class Lifetime:
         grey = 128 + 127 * matrix / max(np.abs(matrix).max(), 1e-9)
         return np.asarray(grey, np.uint8)
 
-    def stats(self) -> dict[str, int]:
-        """Nothing is trained; the frequencies are fixed; bytes of one life's map, queue and registers."""
+    def stats(self) -> dict[str, float]:
+        """What it costs: nothing is trained, the frequencies are fixed; bytes of a life's map, queue and registers."""
         memory, *rest = self.initial_state(1)
         held = memory.bytes + sum(array.nbytes for array in rest)
-        return {"trained_parameters": 0, "fixed_parameters": self.face.turns.size, "state_bytes": held}
+        nothing = ("trained_parameters", "optimizer_bytes", "buffer_bytes", "flops_per_training_step")
+        return dict.fromkeys(nothing, 0.0) | {
+            "fixed_parameters": self.face.turns.size,
+            "state_bytes": held,
+            "flops_per_step": self.flops(),
+        }
 
-    def flops(self) -> dict[str, float]:
+    def flops(self) -> float:
         """Floating point operations of a decision: counted in the lives played so far, else the most possible."""
         decisions, reads, writes = self._work.tolist()
         if decisions == 0:
@@ -138,7 +143,7 @@ class Lifetime:
         features = 2 * self.face.turns.shape[1]
         product = 2.0 * features * (self.face.columns + 1)
         read = 0.0 if features == 0 else features / 2 * 7 + product
-        return {"act": (reads * read + writes * product) / max(decisions, 1), "train": 0.0}
+        return float(reads * read + writes * product) / max(decisions, 1.0)
 
 
 def build(config: LifetimeConfig, env: Any, seed: int = 0, device: str = "cpu") -> Lifetime:

@@ -19,10 +19,9 @@ import agents
 import envs
 import evaluate
 
-_BOTH = ["--agent", "lifetime", "lifetime-table"]
 TABLES: dict[str, tuple[list[str], ...]] = {
     "labyrinth": (
-        ["--agent", "lifetime", "lifetime-table", "four-bias", "--env", "Labyrinth-Bout-v0", "Labyrinth-Local-Bout-v0",
+        ["--agent", "lifetime", "lifetime-table", "endotaxis", "successor", "--env", "Labyrinth-Bout-v0", "Labyrinth-Local-Bout-v0",
          "Labyrinth-Drift-Bout-v0", "Labyrinth-Noisy-Bout-v0"],
     ),
     "keydoor": (
@@ -62,7 +61,8 @@ def cost(steps: int, lives: int = 32) -> None:
             obs, starts = world.step(actions).obs, np.zeros(lives, np.bool_)
         for at in (1_000, steps):
             milliseconds = 1e3 * np.median(spent[max(at - 500, 0) : at]) / lives
-            flops, kib = agent.flops()["act"] / 1e6, agent.stats()["state_bytes"] / 1024
+            stats = agent.stats()
+            flops, kib = stats["flops_per_step"] / 1e6, stats["state_bytes"] / 1024
             print(f"| {name} | {at:,} | {milliseconds:.3f} | {flops:.2f} | {kib:.0f} |")
 
 

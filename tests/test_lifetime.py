@@ -12,6 +12,7 @@ from agents import lifetime_memory
 from agents.lattice import Lattice, features, read, write
 from agents.superposition import SuperposedMemory
 from experiments import labyrinth_scores
+from experiments.budget import bill
 
 WIDTHS = (4, 4, 4, 4, 2, 1, 1, 4, 4, 4)
 
@@ -198,12 +199,32 @@ def test_a_life_does_not_depend_on_its_batch_and_starts_again_when_told() -> Non
 def test_cost_is_within_its_budget_and_flat() -> None:
     world = envs.make("Labyrinth-v0", 2)
     agent = agents.make("lifetime", world)
-    most = agent.flops()["act"]
+    most = bill(agent).flops_per_step
     play(agent, world, 300)
-    assert 0 < agent.flops()["act"] < most
-    assert agent.flops()["act"] <= 5e6
-    assert agent.stats()["state_bytes"] <= 200 * 1024
-    assert agent.stats()["trained_parameters"] == 0
+    assert 0 < bill(agent).flops_per_step < most
+    assert bill(agent).flops_per_step <= 5e6
+    assert bill(agent).state_bytes <= 200 * 1024
+    assert bill(agent).trained_parameters == 0
+
+
+@pytest.mark.parametrize("name", ["endotaxis", "successor"])
+def test_older_planners_find_water_in_a_small_labyrinth(name: str) -> None:
+    world = envs.make("Labyrinth-Bout-v0", 2, depth=4, life=700)
+    agent = agents.make(name, world)
+    traces, _ = play(agent, world, 690)
+    assert (traces["reward"].sum(0) >= 1).all()
+    assert bill(agent).flops_per_step > 0
+
+
+def test_vitals_and_picture_of_a_life() -> None:
+    for name in ("lifetime", "lifetime-table"):
+        world = envs.make("Labyrinth-v0", 2, depth=4)
+        agent = agents.make(name, world)
+        _, state = play(agent, world, 60)
+        vitals = agent.vitals(state)
+        assert vitals["known_places"] >= 15 and vitals["contexts"] == 1
+        assert 0 <= vitals["read_error"] < 0.3
+        assert agent.memory_image(state).dtype == np.uint8
 
 
 def test_faults_are_named() -> None:
