@@ -55,6 +55,7 @@ _TWO_OVER_PI = _F(2 / np.pi)
 # pi / 2 in three parts, the first two short enough that their products with a whole number are exact
 _PI_A, _PI_B, _PI_C = _F(1.5703125), _F(4.837512969970703e-4), _F(7.549789948768648e-8)
 _LOG2_E, _LN_2 = _F(1 / np.log(2)), _F(np.log(2))
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # an odd number without pattern: 2^64 divided by the golden ratio
 _BIAS, _MANTISSA, _LIMIT = np.int32(127), np.int32(23), _F(126)
 
 
@@ -173,16 +174,27 @@ def _step_back(
 
 
 @njit(cache=True, nogil=True, fastmath=True)
+def _play(phi: np.ndarray, delta: np.ndarray, fresh: bool, m: np.ndarray) -> None:
+    """Write T known steps, phi (T, 2, D) and delta (T, V), into m (V, D), emptied first if it is fresh."""
+    if fresh:
+        m[:] = _ZERO
+    for t in range(delta.shape[0]):
+        for v in range(m.shape[0]):
+            _add(m[v], delta[t, v], phi[t, 0])
+
+
+@njit(cache=True, nogil=True, fastmath=True)
 def memory_backward(
     phi: np.ndarray, values: np.ndarray, write: np.ndarray, erase: np.ndarray, starts: np.ndarray, m: np.ndarray,
-    found: np.ndarray, delta: np.ndarray, d_read: np.ndarray,
+    after: np.ndarray, found: np.ndarray, delta: np.ndarray, d_read: np.ndarray,
     d_m: np.ndarray, d_angle: np.ndarray, d_values: np.ndarray, d_write: np.ndarray, d_erase: np.ndarray,
 ) -> None:  # fmt: skip
     """Gradients of `memory_forward`, episode by episode from the last to the first.
 
-    The writes of an episode are played again and then taken back step by step, so that no matrix but m, the one before
-    the first step, has to be kept. d_m (B, H, V, D) is the gradient of the matrix after the last step, and of m
-    afterwards. Fills d_angle (H, B, T, 2, D/2), d_values (B, H, T, V), d_write and d_erase (B, H, T).
+    The writes of an episode are taken back step by step, so that no matrices have to be kept but m, the one before the
+    first step, and the one after the last; episodes that ended in between are played again first. d_m (B, H, V, D) is
+    the gradient of the matrix after the last step, and of m afterwards. Fills d_angle (H, B, T, 2, D/2), d_values
+    (B, H, T, V), d_write and d_erase (B, H, T).
     """
     batch, heads, steps, width = values.shape
     half = d_angle.shape[4]
@@ -195,12 +207,11 @@ def memory_backward(
                 begin = end - 1
                 while begin > 0 and not starts[b, begin]:
                     begin -= 1
-                matrix[:] = m[b, h]
-                if starts[b, begin]:
-                    matrix[:] = _ZERO
-                for t in range(begin, end):
-                    for v in range(width):
-                        _add(matrix[v], delta[b, h, t, v], phi[h, b, t, 0])
+                if end == steps:
+                    matrix[:] = after[b, h]
+                else:
+                    matrix[:] = m[b, h]
+                    _play(phi[h, b, begin:end], delta[b, h, begin:end], starts[b, begin], matrix)
                 for t in range(end - 1, begin - 1, -1):
                     now = phi[h, b, t]
                     _step_back(now, erase[b, h, t], delta[b, h, t], d_read[b, h, t], matrix, d_m[b, h], d_phi, d_delta)
@@ -314,3 +325,32 @@ def mark(symbols: np.ndarray, offset: np.ndarray, out: np.ndarray) -> None:
                 if level >= out.shape[1]:
                     raise IndexError("an observation holds a symbol above the `high` of its space")
                 out[i, level] = _ONE
+
+
+@njit(cache=True, nogil=True)
+def distinct(rows: np.ndarray, first: np.ndarray, which: np.ndarray) -> int:
+    """Number the distinct rows of (N, W) uint8 in the order in which they come.
+
+    Fills first (N,), the row at which each number first stands, and which (N,), the number of each row; returns how
+    many numbers there are. A hash table with linear probing; a hash is a sum of products with powers of `_GOLDEN`.
+    """
+    size = 4
+    while size < 2 * rows.shape[0]:
+        size *= 2
+    factors = np.full(rows.shape[1], _GOLDEN)
+    for j in range(1, rows.shape[1]):
+        factors[j] = factors[j - 1] * _GOLDEN
+    table, count = np.full(size, -1, np.int64), 0
+    for i in range(rows.shape[0]):
+        row, total = rows[i], np.uint64(0)
+        for j in range(row.shape[0]):
+            total += np.uint64(row[j]) * factors[j]
+        place = np.int64(total >> np.uint64(32)) & (size - 1)
+        while table[place] >= 0 and not np.array_equal(rows[first[table[place]]], row):
+            place = (place + 1) & (size - 1)
+        if table[place] < 0:
+            table[place] = count
+            first[count] = i
+            count += 1
+        which[i] = table[place]
+    return count

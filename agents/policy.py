@@ -85,6 +85,7 @@ class _Symbols(_Part):
     """
 
     LOUDNESS = 2.0  # of what is in view at all
+    MANY = 256  # views from which on it pays to look for those that come again
     offset: Tensor
 
     def __init__(self, space: spaces.Box, width: int, normalize: bool, embedding: int = 4) -> None:
@@ -101,67 +102,83 @@ class _Symbols(_Part):
         self.seen = _Moments((self.levels,)) if normalize else None
 
     def forward(self, grid: Tensor) -> Tensor:
+        rows = grid.reshape(-1, self.cells, grid.shape[-1])  # (N, cells, channels)
+        if len(rows) > self.MANY and kernels.usable(self.table):
+            rows, which = _distinct(rows)
+            code = self._code(rows).index_select(0, which)
+        else:
+            code = self._code(rows)
+        return code.view(*grid.shape[:-3], -1)
+
+    def _code(self, rows: Tensor) -> Tensor:
+        """(N, cells, channels) -> (N, X)."""
         weight = (self.table @ self.place).flatten(0, 1)  # (cells levels, X)
-        inside = self._in_view(grid)
+        inside = self._in_view(rows)
         if self.moments is None or self.seen is None:
-            return self._sum(grid, weight) + self.LOUDNESS * inside @ self.anywhere
+            return self._sum(rows, weight) + self.LOUDNESS * inside @ self.anywhere
         weight = weight * torch.rsqrt(self.moments.var + 0.01)[:, None]
         inside = (inside - self.seen.mean) * torch.rsqrt(self.seen.var + 0.01)
-        return self._sum(grid, weight) - self.moments.mean @ weight + self.LOUDNESS * inside @ self.anywhere
+        return self._sum(rows, weight) - self.moments.mean @ weight + self.LOUDNESS * inside @ self.anywhere
 
-    def _in_view(self, grid: Tensor) -> Tensor:
-        """(..., h, w, c) -> (..., levels), 1 for each symbol that stands in some cell."""
+    def _in_view(self, rows: Tensor) -> Tensor:
+        """(N, cells, channels) -> (N, levels), 1 for each symbol that stands in some cell."""
+        inside = self.table.new_zeros(len(rows), self.levels)
         if kernels.usable(self.table):
-            rows = grid.reshape(-1, self.cells, grid.shape[-1])
-            inside = self.table.new_empty(rows.shape[0], self.levels)
             kernels.run(kernels.mark, [rows, self.offset], [inside])
-            return inside.view(*grid.shape[:-3], self.levels)
-        index = (grid.flatten(-3, -2).long() + self.offset).flatten(-2)
-        return torch.zeros(*index.shape[:-1], self.levels, device=grid.device).scatter_(-1, index, 1.0)
+            return inside
+        return inside.scatter_(1, (rows.long() + self.offset).flatten(1), 1.0)
 
-    def _sum(self, grid: Tensor, weight: Tensor) -> Tensor:
-        """The weights of all symbols in view, summed: (..., h, w, c) uint8 and (cells levels, X) -> (..., X)."""
+    def _sum(self, rows: Tensor, weight: Tensor) -> Tensor:
+        """The weights (cells levels, X) of all symbols in view, summed: (N, cells, channels) -> (N, X)."""
         if kernels.usable(weight):
-            total: Tensor = _Gather.apply(weight, grid.flatten(-3, -2), self.offset)
+            total: Tensor = _Gather.apply(weight, rows, self.offset)
             return total
-        index = self._index(grid)
-        hot = torch.zeros(*index.shape[:-1], self.cells * self.levels, device=grid.device).scatter_(-1, index, 1.0)
-        return hot @ weight
+        return self._one_hot(rows) @ weight
 
-    def _index(self, grid: Tensor) -> Tensor:
-        """(..., h, w, c) -> (..., cells c), which of the (cells levels) rows each symbol stands for."""
-        cell = torch.arange(self.cells, device=grid.device)[:, None] * self.levels
-        return (grid.flatten(-3, -2).long() + (cell + self.offset)).flatten(-2)
+    def _one_hot(self, rows: Tensor) -> Tensor:
+        """(N, cells, channels) -> (N, cells levels)."""
+        cell = torch.arange(self.cells, device=rows.device)[:, None] * self.levels
+        index = (rows.long() + (cell + self.offset)).flatten(1)
+        return self.table.new_zeros(len(rows), self.cells * self.levels).scatter_(1, index, 1.0)
 
     @override
     def update(self, grid: Tensor) -> None:
-        n = grid.shape[:-3].numel()
-        if self.moments is not None:
-            share = torch.bincount(self._index(grid).flatten(), minlength=self.cells * self.levels) / n
-            self.moments.update(share, share * (1 - share), n)
-        if self.seen is not None:
-            share = self._in_view(grid).reshape(n, -1).mean(0)
-            self.seen.update(share, share * (1 - share), n)
+        if self.moments is None or self.seen is None:
+            return
+        rows, which = _distinct(grid.reshape(-1, self.cells, grid.shape[-1]))
+        often = torch.bincount(which, minlength=len(rows)) / len(which)
+        for moments, marks in ((self.moments, self._one_hot(rows)), (self.seen, self._in_view(rows))):
+            share = often @ marks
+            moments.update(share, share * (1 - share), len(which))
+
+
+def _distinct(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct ones among views (N, ...) uint8, and which of them each view is, (N,): most come again and again."""
+    if rows.device.type != "cpu":
+        return torch.unique(rows, dim=0, return_inverse=True)
+    first, which = torch.empty(len(rows), dtype=torch.long), torch.empty(len(rows), dtype=torch.long)
+    flat = rows.flatten(1).numpy()
+    count = kernels.distinct(flat, first.numpy(), which.numpy())
+    return rows[first[:count]], which
 
 
 class _Gather(torch.autograd.Function):
     """The product of one-hot symbols and their weights, without the zeros: `_Symbols._sum` as compiled loops."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, symbols: Tensor, offset: Tensor) -> Tensor:
-        rows = symbols.reshape(-1, *symbols.shape[-2:])  # (N, cells, channels)
+    def forward(ctx: Any, weight: Tensor, rows: Tensor, offset: Tensor) -> Tensor:
         by_cell = weight.unflatten(0, (rows.shape[1], -1))
-        out = weight.new_empty(rows.shape[0], weight.shape[1])
+        out = weight.new_empty(len(rows), weight.shape[1])
         kernels.run(kernels.gather, [rows, offset, by_cell], [out])
         ctx.save_for_backward(rows, offset)
         ctx.shape = by_cell.shape
-        return out.view(*symbols.shape[:-2], -1)
+        return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         rows, offset = ctx.saved_tensors
         d_weight = grads[0].new_empty(ctx.shape)  # (cells, levels, X)
-        kernels.run(kernels.scatter, [grads[0].reshape(len(rows), -1), rows, offset], [d_weight])
+        kernels.run(kernels.scatter, [grads[0], rows, offset], [d_weight])
         return d_weight.flatten(0, 1), None, None
 
 

@@ -42,12 +42,12 @@ class Rollout:
             lam: lambda.
         """
         n = self.steps
-        advantages, ahead, after = torch.zeros_like(self.values[:n]), torch.zeros_like(last_values), last_values
-        for t in range(n - 1, -1, -1):
-            goes_on = 1 - self.ends[t].float()
-            delta = self.rewards[t] + gamma * after * goes_on - self.values[t]
-            ahead = delta + gamma * lam * goes_on * ahead
-            advantages[t], after = ahead, self.values[t]
+        goes_on = 1 - self.ends[:n].float()
+        after = torch.cat((self.values[1:n], last_values[None]))
+        advantages = self.rewards[:n] + gamma * after * goes_on - self.values[:n]
+        decay = gamma * lam * goes_on
+        for t in range(n - 2, -1, -1):
+            advantages[t].addcmul_(decay[t], advantages[t + 1])
         return advantages, advantages + self.values[:n]
 
 

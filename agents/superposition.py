@@ -237,7 +237,7 @@ class _Scan(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         phi, after = _expand(u, omega), m.clone(memory_format=torch.contiguous_format)
         read, found, delta = _run(after, phi, values, write, erase, starts)
-        ctx.save_for_backward(phi, values, write, erase, starts, m, found, delta, omega)
+        ctx.save_for_backward(phi, values, write, erase, starts, m, after, found, delta, omega)
         return read, after
 
     @staticmethod

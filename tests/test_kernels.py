@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from agents import kernels
+from agents import kernels, policy
 from agents.policy import Encoder
 from agents.recurrence import gru_scan
 
@@ -50,25 +50,51 @@ def symbols(batch: tuple[int, ...]) -> tuple[Encoder, dict[str, Tensor]]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         encoder = Encoder(spaces.Box(np.zeros_like(high), high, dtype=np.uint8), 8)
-    rng = np.random.default_rng(0)
-    return encoder, {"": torch.as_tensor(rng.integers(0, high + 1, (*batch, 5, 4, 2)).astype(np.uint8))}
+    views = np.random.default_rng(0).integers(0, high + 1, (*batch, 5, 4, 2)).astype(np.uint8)
+    if batch:
+        views[batch[0] // 2 :] = views[0]  # some come again
+    return encoder, {"": torch.as_tensor(views)}
 
 
-@pytest.mark.parametrize("batch", [(), (7,), (3, 7)])
-def test_symbols_are_one_hot_vectors_in_a_linear_layer(batch: tuple[int, ...]) -> None:
-    found, encoders = [], []
-    for compiled in (True, False):
-        encoder, obs = symbols(batch)
-        with nullcontext() if compiled else kernels.plain():
-            encoder.update(obs)
-            code = encoder(obs)
-            (code * torch.arange(8)).sum().backward()
-        found.append([code.detach(), *(p.grad for p in encoder.parameters() if p.grad is not None), *encoder.buffers()])
-        encoders.append(encoder)
-    assert found[0][0].shape == (*batch, 8)
-    assert len(found[0]) > 4
-    for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+def code_and_gradients(batch: tuple[int, ...], dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    """The codes of some views, and the gradients of all parameters."""
+    encoder, obs = symbols(batch)
+    encoder.update(obs)
+    encoder.to(dtype)
+    code = encoder(obs)
+    (code * torch.arange(8)).sum().backward()
+    return [code.detach(), *(p.grad for p in encoder.parameters() if p.grad is not None)]
+
+
+@pytest.mark.parametrize("many", [0, 10**9])  # from how many views on each distinct one is encoded once
+@pytest.mark.parametrize("batch", [(), (7,), (3, 7), (20, 30)])
+def test_symbols_are_one_hot_vectors_in_a_linear_layer(
+    batch: tuple[int, ...], many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy._Symbols, "MANY", many)
+    with kernels.plain():
+        expected = code_and_gradients(batch, torch.float64)
+        plain = code_and_gradients(batch)
+    found = code_and_gradients(batch)
+    assert found[0].shape == (*batch, 8) and len(found) == len(expected) == 5
+    for one, torchs, exact in zip(found, plain, expected, strict=True):
+        bound = 1e-5 * float(exact.abs().max()) + 1e-6  # gradients of whitened symbols are differences of large sums
+        assert float((one - exact).abs().max()) < bound
+        assert float((torchs - exact).abs().max()) < bound
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_running_moments_of_symbols(compiled: bool) -> None:
+    encoder, obs = symbols((20, 30))
+    with nullcontext() if compiled else kernels.plain():
+        encoder.update(obs)
+    moments, seen = (part for part in encoder.modules() if hasattr(part, "count"))
+    views = obs[""].reshape(600, 20, 2).long() + torch.tensor([0, 7])
+    hot = torch.nn.functional.one_hot(views, 11).sum(2).double()  # (N, cells, levels)
+    torch.testing.assert_close(moments.mean, hot.flatten(1).mean(0).float())
+    torch.testing.assert_close(moments.var, hot.flatten(1).var(0, unbiased=False).float(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(seen.mean, hot.amax(1).mean(0).float())
+    torch.testing.assert_close(seen.var, hot.amax(1).var(0, unbiased=False).float(), rtol=1e-4, atol=1e-6)
 
 
 def test_a_symbol_above_its_space_is_refused() -> None:
@@ -76,3 +102,14 @@ def test_a_symbol_above_its_space_is_refused() -> None:
     obs[""][1, 4, 3, 1] = 4
     with pytest.raises(IndexError, match="above the `high` of its space"):
         encoder(obs)
+
+
+@pytest.mark.parametrize(("rows", "width", "values"), [(1, 3, 2), (300, 5, 2), (300, 147, 2), (500, 4, 256)])
+def test_distinct_rows_are_numbered_in_order(rows: int, width: int, values: int) -> None:
+    data = np.random.default_rng(0).integers(0, values, (rows, width)).astype(np.uint8)
+    data[rows // 2 :] = data[: rows - rows // 2]  # all of them come again
+    first, which = np.empty(rows, np.int64), np.empty(rows, np.int64)
+    count = kernels.distinct(data, first, which)
+    assert count == len(np.unique(data, axis=0))
+    assert (data[first[:count]][which] == data).all()
+    assert (np.diff(first[:count]) > 0).all()
