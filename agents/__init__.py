@@ -69,9 +69,9 @@ def _reflex(name: str) -> Agent:
 
 AGENTS: dict[str, Agent] = {name: _memory_ppo(name) for name in CORES} | {
     "gru-growing": Agent(growing.GrowingGRUConfig, growing.build),
-    "sb3-ppo": Agent(sb3.SB3PPOConfig, sb3.build_ppo),
-    "sb3-dqn": Agent(sb3.SB3DQNConfig, sb3.build_dqn),
-    "sb3-recurrent": Agent(sb3.SB3RecurrentConfig, sb3.build_recurrent),
+    "sb3-ppo": Agent(sb3.SB3PPOConfig, sb3.build_ppo, "width"),
+    "sb3-dqn": Agent(sb3.SB3DQNConfig, sb3.build_dqn, "width"),
+    "sb3-recurrent": Agent(sb3.SB3RecurrentConfig, sb3.build_recurrent, "lstm_hidden_size"),
 }
 AGENTS |= {name: _reflex(name) for name in REFLEXES}
 AGENTS |= {
@@ -101,9 +101,12 @@ def make(name: str, env: Any, seed: int = 0, device: str = "cpu", **settings: An
 
 
 def count_parameters(name: str, config: Any, world: Any) -> int:
-    """Trained parameters of an agent on the spaces of a world, without building its trainer."""
+    """Trained parameters of an agent on the spaces of a world."""
     from agents.policy import Policy
 
+    if name not in CORES:
+        small = {key: 2 for key in ("n_steps", "batch_size", "buffer_size") if hasattr(config, key)}
+        return sb3.trained_parameters(get(name).build(dataclasses.replace(config, **small), world, 0, "cpu"))
     policy = Policy(world.observation_space, world.action_space, name, config)
     return sum(part.numel() for part in policy.parameters())
 
@@ -119,7 +122,8 @@ def scaled(name: str, config: Any, world: Any, multiple: float) -> Any:
         raise ValueError(
             f"{name} has no width to scale; scale one of: {', '.join(n for n in AGENTS if AGENTS[n].width)}"
         )
-    target = multiple * count_parameters("superposed", CORES["superposed"][0](encoder=config.encoder), world)
+    ours = CORES["superposed"][0]
+    target = multiple * count_parameters("superposed", ours(encoder=getattr(config, "encoder", ours.encoder)), world)
     low, high = 1, 2
     unit = getattr(config, "attention_heads", 1)  # the width is a multiple of it
     size = lambda n: count_parameters(name, dataclasses.replace(config, **{field: n * unit}), world)  # noqa: E731

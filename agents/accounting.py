@@ -5,7 +5,7 @@
 * the triangular solve, T^2 V for a unit triangle of T and V right-hand sides;
 * elementwise operations and reductions, as many per element as their formula has, a sine or an exponential as one;
 * Adam, and the clipping of gradients;
-* compiled loops, which torch does not see: a kernel says what it does through `charge`.
+* compiled loops, which torch does not see, through their equivalents in torch.
 
 Look-ups, copies, comparisons and whatever works on integers and masks cost nothing by this count.
 """
@@ -60,8 +60,6 @@ _PER_ELEMENT: dict[Any, int] = {
 }  # fmt: skip
 """Operations per element where it is not one, or where torch does not tag the operation as elementwise."""
 
-_meters: list[_Meter] = []
-
 
 class _Meter(TorchDispatchMode):
     """Adds up the elementwise operations and reductions that are called while it is entered."""
@@ -85,21 +83,10 @@ def _elements(value: Any) -> int:
     return first.numel() if isinstance(first, Tensor) and first.is_floating_point() else 0
 
 
-def charge(flops: float) -> None:
-    """Called by a compiled kernel with what it is about to do: counted by a `count_flops` that is under way."""
-    for meter in _meters:
-        meter.flops += int(flops)
-
-
 def count_flops(run: Callable[[], object]) -> int:
     """FLOPs of one call, a multiply-add as two; compiled loops are counted through their torch equivalents."""
-    meter = _Meter()
-    _meters.append(meter)
-    try:
-        with kernels.plain(), meter, FlopCounterMode(display=False, custom_mapping=_PRODUCTS) as counter:
-            run()
-    finally:
-        _meters.remove(meter)
+    with kernels.plain(), _Meter() as meter, FlopCounterMode(display=False, custom_mapping=_PRODUCTS) as counter:
+        run()
     return int(counter.get_total_flops()) + meter.flops
 
 

@@ -31,6 +31,8 @@ class SB3PPOConfig:
 
     num_envs: int = 8
     """Environments stepped together; Stable-Baselines3 leaves the number to the user."""
+    width: int = 64
+    """Width of the two hidden layers of each network."""
     learning_rate: float = 3e-4
     """Adam's, constant."""
     n_steps: int = 2048
@@ -71,6 +73,8 @@ class SB3DQNConfig:
 
     num_envs: int = 1
     """Environments stepped together."""
+    width: int = 64
+    """Width of the two hidden layers."""
     learning_rate: float = 1e-4
     """Adam's, constant."""
     buffer_size: int = 1_000_000
@@ -137,7 +141,7 @@ class Bridge:
     def stats(self: Any) -> dict[str, float]:
         """Sizes and cost, named as in `agents.accounting.stats`."""
         flops = self.flops()
-        trained = sum(p.numel() for p in self.policy.parameters() if p.requires_grad)
+        trained = trained_parameters(self)
         total = sum(p.numel() for p in self.policy.parameters())
         return {
             "trained_parameters": trained,
@@ -238,7 +242,7 @@ def build_dqn(config: SB3DQNConfig, world: World, seed: int, device: str) -> DQN
 def build_recurrent(config: SB3RecurrentConfig, world: World, seed: int, device: str) -> Any:
     """Make sb3-contrib's RecurrentPPO for a world; ImportError with the command that installs it."""
     arguments = _arguments(config, world, seed, device)
-    arguments["policy_kwargs"] = {"lstm_hidden_size": arguments.pop("lstm_hidden_size")}
+    arguments["policy_kwargs"] |= {"lstm_hidden_size": arguments.pop("lstm_hidden_size")}
     arguments["policy"] = arguments["policy"].replace("Policy", "LstmPolicy")
     return _recurrent_class()(**arguments)
 
@@ -282,7 +286,13 @@ def _arguments(config: Any, world: World, seed: int, device: str) -> dict[str, A
     arguments = asdict(config)
     world = as_world(world, arguments.pop("num_envs"))
     policy = "MultiInputPolicy" if isinstance(world.observation_space, spaces.Dict) else "MlpPolicy"
-    return {"policy": policy, "env": WorldVecEnv(world), "seed": seed, "device": device, **arguments}
+    shape = {"policy_kwargs": {"net_arch": 2 * [arguments.pop("width")]}}
+    return {"policy": policy, "env": WorldVecEnv(world), "seed": seed, "device": device} | shape | arguments
+
+
+def trained_parameters(algorithm: Any) -> int:
+    """Parameters that the optimiser changes: a target network is none of them."""
+    return sum(part.numel() for group in algorithm.policy.optimizer.param_groups for part in group["params"])
 
 
 def _array_bytes(buffer: Any) -> int:

@@ -103,6 +103,19 @@ def test_growth_of_the_dimension_is_charged_for_every_size(tmp_path: Path) -> No
     assert result.flops_per_training_step == one[1]
 
 
+@pytest.mark.parametrize("name", ["sb3-ppo", "sb3-dqn", "sb3-recurrent"])
+@pytest.mark.parametrize("multiple", [1, 16])
+def test_outside_baselines_at_matching_widths(name: str, multiple: float) -> None:
+    if name == "sb3-recurrent":
+        pytest.importorskip("sb3_contrib")
+    world = envs.make("RecallMix-N8-D0-v0", 8)
+    config = agents.scaled(name, agents.get(name).config(), world, multiple)
+    target = multiple * agents.count_parameters("superposed", CORES["superposed"][0](), world)
+    stats = agents.get(name).build(config, world, 0, "cpu").stats()
+    assert stats["trained_parameters"] == pytest.approx(target, rel=0.05)
+    assert (stats["fixed_parameters"] > 0) == (name == "sb3-dqn")  # its target network
+
+
 @pytest.mark.parametrize("name", [name for name in CORES])
 def test_sixty_four_times_the_parameters(name: str) -> None:
     """One update fits into memory and trains."""
