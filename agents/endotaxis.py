@@ -25,6 +25,7 @@ from agents.life import EXPLORE, NO_PLAN, Body, Life, LifetimeTableConfig, Perce
 from agents.lifetime import Lifetime, clear
 from agents.lifetime_memory import UNKNOWN, Face, forget, recall
 from agents.planner import internal, is_target, learn, same, step_of, visit
+from envs.kernels import below, seed_streams, uniform
 from envs.vec import as_world
 from envs.world import Obs, World
 
@@ -41,6 +42,8 @@ class EndotaxisConfig(LifetimeTableConfig):
     """Relaxations of the signal in each decision."""
     alpha: float = 0.0
     """Learning rate of the successor representation; 0: endotaxis."""
+    epsilon: float = 0.0
+    """Probability of a random direction while exploring."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,8 @@ class SuccessorConfig(EndotaxisConfig):
     """Discount of the places to come."""
     alpha: float = 0.2
     """Learning rate of the successor representation."""
+    epsilon: float = 0.2
+    """Probability of a random direction while exploring: climbing the record of one's own walk repeats the walk."""
 
 
 class Field(NamedTuple):
@@ -61,6 +66,7 @@ class Field(NamedTuple):
     known: np.ndarray  # (B, 2) int64: places known, place before, from 1
     successor: np.ndarray  # (B, N, N) float32, of the successor representation
     signal: np.ndarray  # (B, J, N) float32, of endotaxis
+    streams: np.ndarray  # (B,) uint64, of random directions
 
 
 class Endotaxis(Lifetime):
@@ -71,6 +77,8 @@ class Endotaxis(Lifetime):
     def initial_field(self, lives: int) -> Field:
         """Lives that know nothing."""
         places, drives = self.config.places, self.encoder.plan.body.drives
+        streams = np.zeros(lives, np.uint64)
+        seed_streams(np.uint64(self.seed), streams)
         side = places if self.config.alpha > 0 else 0
         return Field(
             self.initial_state(lives),
@@ -78,6 +86,7 @@ class Endotaxis(Lifetime):
             np.zeros((lives, 2), np.int64),
             np.zeros((lives, side, side), np.float32),
             np.zeros((lives, drives, places), np.float32),
+            streams,
         )
 
     @override
@@ -90,11 +99,12 @@ class Endotaxis(Lifetime):
             state, starts = self.initial_field(lives), np.ones(lives, np.bool_)
         for b in np.flatnonzero(starts).tolist():
             clear(state.life, b)
-            for part in state[1:]:
+            for part in state[1:-1]:
                 part[b] = 0
         percept = self.encoder.perceive(self.face, state.life, observation, starts)
-        directions, config = np.empty(lives, np.int64), self.config
-        _climb(self.face, self.encoder.plan.body, state, config.gamma, config.alpha, config.sweeps, percept, directions)
+        directions, c = np.empty(lives, np.int64), self.config
+        rates = np.array([c.gamma, c.alpha, c.epsilon, c.sweeps])
+        _climb(self.face, self.encoder.plan.body, state, rates, percept, directions)
         return self.encoder.act(state.life, percept, directions), state
 
     @override
@@ -177,9 +187,8 @@ def _choose(signal: np.ndarray, next_: np.ndarray, drive: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _climb(
-    face: Face, body: Body, field: Field, gamma: float, alpha: float, sweeps: int, percept: Percept, out: np.ndarray
-) -> None:
+def _climb(face: Face, body: Body, field: Field, rates: np.ndarray, percept: Percept, out: np.ndarray) -> None:
+    gamma, alpha, epsilon, sweeps = rates[0], rates[1], rates[2], int(rates[3])
     life, places = field.life, field.codes.shape[1]
     goal, next_ = np.zeros((body.drives, places), np.float32), np.empty((places, body.group.shape[0]), np.int64)
     for b in range(out.shape[0]):
@@ -206,18 +215,21 @@ def _climb(
                     field.signal[b, j, n] = (field.successor[b, n, :count] * goal[j, :count]).sum()
         else:
             _relax(field.signal[b], goal, next_, gamma, count, sweeps)
-        out[b] = _pursue(body, field, b, percept.wishes[b], goal[:, :count], next_[here], here)
+        out[b] = _pursue(body, field, b, epsilon, percept.wishes[b], goal[:, :count], next_[here], here)
 
 
 @internal
 def _pursue(
-    body: Body, field: Field, b: int, wishes: np.ndarray, goal: np.ndarray, next_: np.ndarray, here: int
+    body: Body, field: Field, b: int, epsilon: float, wishes: np.ndarray, goal: np.ndarray, next_: np.ndarray, here: int
 ) -> int:
     """The direction that the first wish with a signal leads in; A to stay, -1 for none."""
     for j in wishes:
         if j < 0:
             break
         choice = next_.shape[0] if j != EXPLORE and goal[j, here] > 0 else _choose(field.signal[b, j], next_, j)
+        if j == EXPLORE and uniform(field.streams, b) < epsilon:
+            other = below(field.streams, b, next_.shape[0])
+            choice = other if next_[other] >= 0 else choice
         if choice >= 0:
             field.life.drive[b] = j
             return choice

@@ -21,8 +21,8 @@ import evaluate
 
 TABLES: dict[str, tuple[list[str], ...]] = {
     "labyrinth": (
-        ["--agent", "lifetime", "lifetime-table", "endotaxis", "successor", "--env", "Labyrinth-Bout-v0", "Labyrinth-Local-Bout-v0",
-         "Labyrinth-Drift-Bout-v0", "Labyrinth-Noisy-Bout-v0"],
+        ["--agent", "lifetime", "lifetime-table", "endotaxis", "successor", "--env", "Labyrinth-Bout-v0",
+         "Labyrinth-Local-Bout-v0", "Labyrinth-Drift-Bout-v0", "Labyrinth-Noisy-Bout-v0"],
     ),
     "keydoor": (
         ["--agent", "lifetime", "lifetime-table", "searcher", "--env", "DarkKeyDoor-8-Relayout500-v0"],
