@@ -78,8 +78,10 @@ def write(page: Path, lives: Lives, command: str) -> None:
     told = {name: list(some) for name, some in lives.items() if some}
     try:
         files.mkdir(parents=True, exist_ok=True)
-        parts = [_figure(plot, tuple(told), files, command) for plot in (run_lengths(told), new_ends(told))]
-        parts += [_pictures(told, 0, "First paths home"), _pictures(told, _REPLAY, "The beginning of a life")]
+        first = next(iter(told), ", ").split(", ")[1]  # the other tracks are in the table alone
+        drawn = {name.removesuffix(f", {first}"): some for name, some in told.items() if name.endswith(f", {first}")}
+        parts = [_figure(plot, tuple(drawn), files, command) for plot in (run_lengths(drawn), new_ends(drawn))]
+        parts += [_pictures(drawn, 0, "First paths home"), _pictures(drawn, _REPLAY, "The beginning of a life")]
         head = (
             f"<!doctype html><html lang=en><meta charset=utf-8><title>Labyrinth</title><style>{STYLE}</style>"
             f"<h1>Labyrinth</h1><p>Made by <code>{html.escape(command)}</code>. Mice: {html.escape(SOURCE)}.</p>"
@@ -118,7 +120,7 @@ def _cell(values: np.ndarray) -> str:
 def run_lengths(lives: Lives) -> Plot:
     """Median moves to the port against rewards before."""
     edges = np.array([(low, high) for low, high, *_ in RUN_LENGTHS])
-    x = edges[:, 0] + 0.0
+    x = edges[:, 0] + 1.0
     middle = np.array([row[-1] for row in RUN_LENGTHS], float)
     blank = np.full(len(x), np.nan)
     series = [Series("mice", x, middle, blank, blank)]
@@ -132,8 +134,8 @@ def run_lengths(lives: Lives) -> Plot:
         "Moves from node 0 to the first arrival at the port in each bout that reaches it, median; "
         "the band holds the middle half of the runs. Perfect is 6."
     )
-    panel = Panel("rewards before", tuple(series), lines=(("perfect", 6.0),))
-    return Plot("run-length", "From wandering to a route", about, "moves to the port", (panel,))
+    panel = Panel("rewards before, plus 1", tuple(series), log_x=True, lines=(("perfect", 6.0),))
+    return Plot("run-length", "From wandering to a route", about, "moves to the port", (panel,), log_y=True)
 
 
 def new_ends(lives: Lives) -> Plot:

@@ -47,6 +47,7 @@ class Plot(NamedTuple):
     panels: tuple[Panel, ...]
     joined: bool = True
     """Lines; otherwise points."""
+    log_y: bool = False
 
 
 def table(plot: Plot) -> str:
@@ -81,6 +82,9 @@ def draw(plot: Plot, order: tuple[str, ...] = ()) -> tuple[str, bytes]:
         for ax, panel in zip(axes, plot.panels, strict=True):
             _fill(ax, panel, labels, plot.joined)
         axes[0].set_ylabel(plot.y_label)
+        if plot.log_y:
+            axes[0].set_yscale("log")
+            axes[0].yaxis.set_major_formatter(lambda value, _: human(value))
         handles, names = axes[0].get_legend_handles_labels()
         if names:
             figure.legend(handles, names, loc="outside right upper", frameon=False)
