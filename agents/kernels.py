@@ -259,7 +259,7 @@ def gru_forward(
 
 @njit(cache=True, nogil=True, fastmath=True)
 def gru_backward(
-    grad: np.ndarray, weight: np.ndarray, keep: np.ndarray, to_new: np.ndarray, to_reset: np.ndarray,
+    grad: np.ndarray, weight_t: np.ndarray, keep: np.ndarray, to_new: np.ndarray, to_reset: np.ndarray,
     to_update: np.ndarray, gates: np.ndarray, grad_x: np.ndarray, grad_h: np.ndarray, dh0: np.ndarray,
 ) -> None:  # fmt: skip
     """Fill the gradients of both parts of the gates (T, B, 3N), and add that of h0 (B, N) to dh0."""
@@ -276,11 +276,11 @@ def gru_backward(
                 of_x[2 * n + j] = d_new
                 of_h[2 * n + j] = d_new * gate[j]
                 dh[j] *= gate[n + j]
-            for j in range(3 * n):
-                for i in range(n):
-                    dh[i] += of_h[j] * weight[j, i]
             for i in range(n):
-                dh[i] *= keep[t, b, 0]
+                total = dh[i]
+                for j in range(3 * n):
+                    total += of_h[j] * weight_t[i, j]
+                dh[i] = total * keep[t, b, 0]
 
 
 # -- symbols in cells ---------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ class MemoryPPO:
         device: "cpu", "cuda", ...
     """
 
-    DIAGNOSED = 8  # environments whose memory is looked into for the log, once an iteration
+    DIAGNOSED = 4  # environments whose memory is looked into for the log, once an iteration
 
     def __init__(
         self, core: str, env: Any, config: PPOConfig | None = None, seed: int = 0, device: str | torch.device = "cpu"
@@ -246,14 +246,16 @@ class MemoryPPO:
     def _loss(self, columns: Tensor, write_cost: float) -> tuple[Tensor, dict[str, float]]:
         c, roll = self.config, self.rollout
         n = roll.steps
-        state = type(roll.state)(*(part[columns].clone() for part in roll.state))
-        obs = {key: part[:n, columns] for key, part in roll.obs.items()}
-        dist, values, _, info = self.policy.unroll(obs, state, roll.starts[:n, columns])
-        advantages, returns = (target[:, columns] for target in self._targets)
+        state = type(roll.state)(*(part.index_select(0, columns) for part in roll.state))
+        obs = {key: part[:n].index_select(1, columns) for key, part in roll.obs.items()}
+        recorded = (roll.starts, roll.actions, roll.log_probs)
+        starts, actions, log_probs = (part[:n].index_select(1, columns) for part in recorded)
+        dist, values, _, info = self.policy.unroll(obs, state, starts)
+        advantages, returns = (target.index_select(1, columns) for target in self._targets)
         if advantages.numel() > 1:
             advantages = (advantages - advantages.mean()) / (advantages.std() + c.advantage_floor)
 
-        log_ratio = dist.log_prob(roll.actions[:n, columns]) - roll.log_probs[:n, columns]
+        log_ratio = dist.log_prob(actions) - log_probs
         ratio = log_ratio.exp()
         clipped = ratio.clamp(1 - c.clip_coef, 1 + c.clip_coef)
         policy_loss = -torch.minimum(ratio * advantages, clipped * advantages).mean()

@@ -62,7 +62,7 @@ class _GRUScan(torch.autograd.Function):
         grad_x, grad_h = (grad_out.new_empty(steps, before.shape[1], 3 * n) for _ in range(2))
         dh = torch.zeros_like(before[0])
         if ctx.small:
-            inputs = [grad_out, weight, keep, to_new, to_reset, to_update, gates]
+            inputs = [grad_out, weight.t(), keep, to_new, to_reset, to_update, gates]
             kernels.run(kernels.gru_backward, inputs, [grad_x, grad_h, dh])
         for t in range(-1 if ctx.small else steps - 1, -1, -1):
             dh = dh + grad_out[t]
