@@ -58,13 +58,13 @@ EXPERIMENTS = {
     "horizon": Experiment(
         "Eight cue bits kept through corridors of distractors. Trained on corridors of at most 50 steps.",
         "NoisyTMaze-M8-Max50-v0",
-        beside_none("steps=600000"),
+        beside_none("steps=1000000"),
         ("NoisyTMaze-M8-L50-v0", "NoisyTMaze-M8-L1000-v0"),
     ),
     "horizon-million": Experiment(
         "The same agents, not retrained, in corridors of a million steps.",
         "NoisyTMaze-M8-Max50-v0",
-        (("superposed", None, "steps=600000"),),
+        (("superposed", None, "steps=1000000"),),
         ("NoisyTMaze-M8-L1000000-v0",),
         episodes=8,
         compiled=True,
