@@ -16,7 +16,7 @@ from typing_extensions import override
 from agents import config as configs
 from agents.attention import SlotsCore, TransformerCore
 from agents.core import Core, Unrolled
-from agents.recurrence import gru_scan, gru_step, lstm_scan
+from agents.recurrence import gru_scan, gru_step, lstm_scan, lstm_step
 from agents.superposition import Expansion, SuperposedMemory
 
 
@@ -112,14 +112,17 @@ class LSTMCore(Core):
 
     @override
     def step(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
-        h, c = self.cell(x, (state.h, state.c))
+        h, c = lstm_step(self._gates(x), state.h, state.c, self.cell.weight_hh)
         return h, LSTMState(h, c)
 
     @override
     def unroll(self, xs: Tensor, state: LSTMState, starts: Tensor) -> Unrolled:
-        gx = F.linear(xs, self.cell.weight_ih, self.cell.bias_ih + self.cell.bias_hh)
-        hs, cs = lstm_scan(gx, state.h, state.c, self.cell.weight_hh, starts)
+        hs, cs = lstm_scan(self._gates(xs), state.h, state.c, self.cell.weight_hh, starts)
         return Unrolled(hs, LSTMState(hs[-1], cs[-1]), {})
+
+    def _gates(self, x: Tensor) -> Tensor:
+        """(..., X) -> (..., 4N), the part of the gates that does not depend on the state."""
+        return F.linear(x, self.cell.weight_ih, self.cell.bias_ih + self.cell.bias_hh)
 
 
 class SuperposedState(NamedTuple):

@@ -103,7 +103,7 @@ class _Symbols(_Part):
 
     def forward(self, grid: Tensor) -> Tensor:
         rows = grid.reshape(-1, self.cells, grid.shape[-1])  # (N, cells, channels)
-        if len(rows) > self.MANY and kernels.usable(self.table):
+        if kernels.usable(self.table) and len(rows) > self.MANY:
             rows, which = _distinct(rows)
             code = self._code(rows).index_select(0, which)
         else:
@@ -122,7 +122,7 @@ class _Symbols(_Part):
 
     def _in_view(self, rows: Tensor) -> Tensor:
         """(N, cells, channels) -> (N, levels), 1 for each symbol that stands in some cell."""
-        inside = self.table.new_zeros(len(rows), self.levels)
+        inside = self.table.new_zeros(rows.shape[0], self.levels)  # `len` would fix the batch in an export
         if kernels.usable(self.table):
             kernels.run(kernels.mark, [rows, self.offset], [inside])
             return inside
@@ -139,7 +139,7 @@ class _Symbols(_Part):
         """(N, cells, channels) -> (N, cells levels)."""
         cell = torch.arange(self.cells, device=rows.device)[:, None] * self.levels
         index = (rows.long() + (cell + self.offset)).flatten(1)
-        return self.table.new_zeros(len(rows), self.cells * self.levels).scatter_(1, index, 1.0)
+        return self.table.new_zeros(rows.shape[0], self.cells * self.levels).scatter_(1, index, 1.0)
 
     @override
     def update(self, grid: Tensor) -> None:

@@ -26,6 +26,13 @@ def gru_step(gx: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.lerp(new, h, gates[:, n:])
 
 
+def lstm_step(gx: Tensor, h: Tensor, c: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """One LSTM step: gx (B, 4N) input part of the gates, h and c (B, N), weight (4N, N) -> h and c, (B, N) each."""
+    i, f, g, o = torch.addmm(gx, h, weight.t()).chunk(4, -1)
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c), c
+
+
 SMALL = 64  # up to this width, on the CPU, the calls of a small step cost more than its arithmetic: one compiled loop
 
 

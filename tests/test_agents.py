@@ -75,8 +75,8 @@ def test_scaled_says_when_it_cannot() -> None:
     world = envs.make(WORLD)
     with pytest.raises(ValueError, match=r"gru cannot have 0\.01 x .* the nearest is"):
         agents.scaled("gru", CORES["gru"][0](), world, 0.01)
-    with pytest.raises(ValueError, match="sb3-ppo has no width to scale; scale one of: superposed, gru"):
-        agents.scaled("sb3-ppo", agents.get("sb3-ppo").config(), world, 1)
+    with pytest.raises(ValueError, match="lifetime has no width to scale; scale one of: superposed, gru"):
+        agents.scaled("lifetime", agents.get("lifetime").config(), world, 1)
 
 
 def test_parameters_are_counted_without_a_trainer() -> None:
