@@ -6,6 +6,7 @@ Axes: T time, B batch, X encoder width, Y core output, A action logits (all comp
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
 import gymnasium as gym
@@ -100,6 +101,7 @@ class _Symbols(_Part):
         self.anywhere = nn.Parameter(torch.randn(self.levels, width) * self.levels**-0.5)
         self.moments = _Moments((self.cells * self.levels,)) if normalize else None
         self.seen = _Moments((self.levels,)) if normalize else None
+        self.folded: tuple[Tensor, Tensor, Tensor] | None = None  # `fold()` while it cannot change
 
     def forward(self, grid: Tensor) -> Tensor:
         rows = grid.reshape(-1, self.cells, grid.shape[-1])  # (N, cells, channels)
@@ -112,13 +114,24 @@ class _Symbols(_Part):
 
     def _code(self, rows: Tensor) -> Tensor:
         """(N, cells, channels) -> (N, X)."""
-        weight = (self.table @ self.place).flatten(0, 1)  # (cells levels, X)
+        weight, anywhere, bias = self.folded or self.fold()
         inside = self._in_view(rows)
+        if self.seen is not None:
+            inside = inside - self.seen.mean  # here and not in the bias: what is always in view then counts exactly 0
+        return torch.addmm(self._sum(rows, weight) + bias, inside, anywhere)
+
+    def fold(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What codes need of parameters and moments, whitening included.
+
+        Returns:
+            The weights of each symbol in each cell (cells levels, X) and anywhere (levels, X), and a bias (X).
+        """
+        weight, anywhere = (self.table @ self.place).flatten(0, 1), self.LOUDNESS * self.anywhere
         if self.moments is None or self.seen is None:
-            return self._sum(rows, weight) + self.LOUDNESS * inside @ self.anywhere
+            return weight, anywhere, weight.new_zeros(weight.shape[1])
         weight = weight * torch.rsqrt(self.moments.var + 0.01)[:, None]
-        inside = (inside - self.seen.mean) * torch.rsqrt(self.seen.var + 0.01)
-        return self._sum(rows, weight) - self.moments.mean @ weight + self.LOUDNESS * inside @ self.anywhere
+        anywhere = anywhere * torch.rsqrt(self.seen.var + 0.01)[:, None]
+        return weight, anywhere, -(self.moments.mean @ weight)
 
     def _in_view(self, rows: Tensor) -> Tensor:
         """(N, cells, channels) -> (N, levels), 1 for each symbol that stands in some cell."""
@@ -281,6 +294,18 @@ class Encoder(nn.Module):
             if not part.width:
                 out = out + part(obs[key])
         return torch.tanh(out)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Inside, neither parameters nor moments change, and what codes need of them is computed once."""
+        parts = [part for part in self.parts if isinstance(part, _Symbols)]
+        try:
+            for part in parts:
+                part.folded = part.fold()
+            yield
+        finally:
+            for part in parts:
+                part.folded = None
 
     def update(self, obs: TensorObs) -> None:
         """Update the running moments of the parts that have them."""

@@ -162,9 +162,12 @@ class MemoryPPO:
         components = len(self.policy.sizes)
         self.rollout = Rollout(self._on_device(self._obs), self.config.num_steps, components, self.device)
 
-    @torch.inference_mode()
     def _collect(self, steps: int) -> bool:
         """Fill the rollout; False if a callback asked to stop."""
+        with torch.inference_mode(), self.policy.encoder.frozen():
+            return self._act(steps)
+
+    def _act(self, steps: int) -> bool:
         roll, world, policy = self.rollout, self.world, self.policy
         roll.state = type(self._state)(*(part.clone() for part in self._state))  # acting changes the memory in place
         roll.steps = steps

@@ -256,3 +256,18 @@ def test_box_with_different_bounds_survives_json() -> None:
 def test_other_spaces_have_no_json() -> None:
     with pytest.raises(ValueError, match="cannot be saved"):
         space_json.dump(spaces.Text(3))
+
+
+def test_frozen_codes_are_the_same_and_nothing_of_them_stays() -> None:
+    space = SPACES["symbols"]
+    encoder = Encoder(space, 8)
+    obs = sampled(space, encoder.keys)
+    encoder.update(obs)
+    before = encoder(obs)
+    with pytest.raises(KeyError), encoder.frozen():
+        torch.testing.assert_close(encoder(obs), before)
+        with torch.no_grad():
+            only_part(encoder).table.mul_(2.0)
+        torch.testing.assert_close(encoder(obs), before)  # computed once, so parameters must not change inside
+        raise KeyError
+    assert not torch.allclose(encoder(obs), before)
