@@ -141,7 +141,7 @@ def _size(model: MemoryPPO) -> int:
 
 def _rollout(model: MemoryPPO, batch: int) -> Rollout:
     """An empty rollout of `batch` environments."""
-    from agents.policy import to_tensors
+    from agents.encoder import to_tensors
 
     sample = to_tensors(model.observation_space.sample(), model.policy.encoder.keys, model.device)
     obs = {key: part.expand(batch, *part.shape) for key, part in sample.items()}

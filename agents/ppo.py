@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from agents import accounting, saving
 from agents.config import PPOConfig, SuperposedConfig
 from agents.cores import CORES, SuperposedCore
-from agents.policy import Policy, to_tensors
+from agents.encoder import to_tensors
+from agents.policy import Policy
 from agents.rollout import Episodes, Rollout
 from agents.superposition import SuperposedMemory
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.policy import TensorObs
+from agents.encoder import TensorObs
 
 
 class Rollout:

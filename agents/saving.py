@@ -11,7 +11,7 @@ from torch import Tensor
 
 from agents import checkpoint, space_json
 from agents.cores import CORES, SuperposedCore
-from agents.policy import to_tensors
+from agents.encoder import to_tensors
 from agents.rollout import Episodes
 
 if TYPE_CHECKING:

@@ -2,8 +2,9 @@
 
     python benchmarks/step_cost.py [--horizon 1000000]
 
-Microseconds of CPU time for a batch of 16 environments, one thread. Flat: the median step after 10^3 and after `horizon` steps of
-one unbroken episode. Linear: the same at D from 64 to 4096, beside the floating point operations that are counted.
+Microseconds of CPU time for a batch of 16 environments, one thread. Flat: the median step after 10^3 and after
+`horizon` steps of one unbroken episode. Linear: the same at D from 64 to 4096, beside the floating point operations
+that are counted.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 import agents
 from agents import checkpoint, kernels
-from agents.policy import to_tensors
+from agents.encoder import to_tensors
 from agents.ppo import MemoryPPO
 from experiments import cli, run
 from experiments import config as configs

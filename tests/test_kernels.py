@@ -10,8 +10,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from agents import kernels, policy
-from agents.policy import Encoder
+from agents import kernels
+from agents.encoder import Encoder, _Symbols
 from agents.recurrence import gru_scan
 
 
@@ -71,7 +71,7 @@ def code_and_gradients(batch: tuple[int, ...], dtype: torch.dtype = torch.float3
 def test_symbols_are_one_hot_vectors_in_a_linear_layer(
     batch: tuple[int, ...], many: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(policy._Symbols, "MANY", many)
+    monkeypatch.setattr(_Symbols, "MANY", many)
     with kernels.plain():
         expected = code_and_gradients(batch, torch.float64)
         plain = code_and_gradients(batch)

@@ -15,7 +15,8 @@ from torch import Tensor
 from agents import space_json
 from agents.config import GRUConfig, SuperposedConfig
 from agents.cores import CORES
-from agents.policy import Categoricals, Encoder, Policy, leaves, to_tensors
+from agents.encoder import Encoder, leaves, to_tensors
+from agents.policy import Categoricals, Policy
 
 T, B = 3, 4
 
