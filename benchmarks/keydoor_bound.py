@@ -13,19 +13,7 @@ import numpy as np
 import agents
 from agents.keydoor_searcher import search_bound
 from envs.keydoor import KeyDoor
-
-
-def full_information(size: int) -> float:
-    """Return the expected doors of a step, E[1 / cycle], by enumeration of all layouts."""
-    squares = np.arange(size * size)
-    x, y = squares % size, squares // size
-    apart = np.maximum(1, np.abs(x[:, None] - x) + np.abs(y[:, None] - y))
-    total = 0.0
-    for key in squares:  # start and door are independent of each other
-        ways = np.bincount(apart[key]) / len(squares)
-        cycles = np.convolve(ways, ways)[2:]
-        total += (cycles / np.arange(3, 3 + len(cycles))).sum() / len(squares)
-    return total
+from envs.keydoor_oracle import doors_per_step
 
 
 def searcher(size: int, steps: int, lives: int, seed: int) -> tuple[float, float]:
@@ -39,7 +27,7 @@ def searcher(size: int, steps: int, lives: int, seed: int) -> tuple[float, float
         doors += world.trace()["door"]
     rate = steps / world.trace()["optimum"]
     slope = np.cov(doors, rate)[0, 1] / rate.var()
-    corrected = doors - slope * (rate - steps * full_information(size))
+    corrected = doors - slope * (rate - steps * doors_per_step(size))
     return float(corrected.mean()), float(corrected.std() / np.sqrt(lives))
 
 
@@ -56,7 +44,7 @@ def main() -> None:
     for size in args.size:
         for steps in args.steps:
             mean, error = searcher(size, steps, args.lives, args.seed)
-            bound, best = search_bound(size, steps), steps * full_information(size)
+            bound, best = search_bound(size, steps), steps * doors_per_step(size)
             print(f"| {size} | {steps:,} | {mean:.1f} | {error:.2f} | {bound:.1f} | {best:.1f} |", flush=True)
 
 

@@ -1,4 +1,6 @@
-"""Steps per second of the worlds on one core, beside minigrid and envpool; time to draw a maze: `make bench`.
+"""Steps per second of the worlds on one core, beside minigrid and envpool; time to draw a maze and to compile.
+
+`make bench`, or `python benchmarks/worlds.py`.
 
 Random actions drawn beforehand, observation and autoreset included, best of `--repeats` rounds in which all
 rows take turns, so that a busy moment of the machine does not fall on one of them alone. Seconds on the wall
@@ -8,8 +10,13 @@ tell of a quiet machine, CPU seconds of any; envpool waits for its thread in a l
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -123,8 +130,37 @@ def draw_mazes(size: int, generator: int, count: int = 50) -> float:
     return (time.process_time() - start) / count
 
 
+FIRST_STEP = """
+import sys, time
+import numpy as np, envs
+start = time.process_time()
+world = envs.make(sys.argv[1], 256)
+world.reset(0)
+world.step(np.zeros(256, np.int64))
+print(time.process_time() - start)
+"""
+
+
+def first_steps(env_id: str) -> tuple[float, float]:
+    """Return the CPU seconds from `make` to the first step of a new process: nothing compiled yet, and cached."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-c", FIRST_STEP, env_id]
+        where = os.environ | {"NUMBA_CACHE_DIR": folder, "PYTHONPATH": str(Path(envs.__file__).parent.parent)}
+        cold, cached = (float(subprocess.check_output(command, env=where)) for _ in range(2))
+    return cold, cached
+
+
+def print_compilation() -> None:
+    """Print the table of first steps: a family each."""
+    print(f"\n| {'first step, CPU s':<44} | {'compiling':>12} | {'cached':>12} |")
+    print(f"|{'-' * 46}|{'-' * 13}:|{'-' * 13}:|")
+    for env_id in {family.world: family.ids()[0] for family in reversed(envs.FAMILIES)}.values():
+        cold, cached = first_steps(env_id)
+        print(f"| {env_id:<44} | {cold:>12.1f} | {cached:>12.2f} |", flush=True)
+
+
 def main() -> None:
-    """Time every row and print a table in Markdown."""
+    """Time every row and print tables in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num-envs", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=5)
@@ -148,6 +184,7 @@ def main() -> None:
         for size in (21, 101):
             seconds = min(draw_mazes(size, generator) for _ in range(args.repeats))
             print(f"| {f'{size} x {size}, {label}':<44} | {1e6 * seconds:>9,.0f} µs |")
+    print_compilation()
 
 
 if __name__ == "__main__":

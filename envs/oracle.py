@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from envs import family_of, make, minigrid_oracle
+from envs import family_of, keydoor_oracle, labyrinth_oracle, make, minigrid_oracle
+from envs.atlas import Atlas
+from envs.detour import Detour
+from envs.keydoor import KeyDoor
 from envs.labyrinth import Labyrinth
-from envs.labyrinth_oracle import Patrol, expected_return
 from envs.maze import Maze
 from envs.recall import Recall
 from envs.tmaze import EndlessTMaze, TMaze
@@ -27,7 +29,7 @@ class Optimum(NamedTuple):
     episode_return: float
     """Of the oracle: the mean over episodes, undiscounted."""
     chance: float
-    """Mean success of uniformly random actions."""
+    """Mean success of uniformly random actions; NaN where it has no closed form."""
 
 
 class Oracle:
@@ -120,11 +122,26 @@ def _labyrinth_optimum(arguments: dict[str, Any]) -> Optimum:
         return Optimum(math.nan, 0.0, math.nan)
     # A random walk from node 0 comes to the port before it comes home with 1 / depth, and directly with 1/3 a junction.
     # That is the share of perfect runs; lives that have no late run count as 0, so that success is a little less.
-    return Optimum(1.0, expected_return(depth, life), depth / 3 ** (depth - 1))
+    return Optimum(1.0, labyrinth_oracle.expected_return(depth, life), depth / 3 ** (depth - 1))
+
+
+def _keydoor_optimum(arguments: dict[str, Any]) -> Optimum:
+    life, relayout = arguments.get("life", 4_000), arguments.get("relayout", 0)
+    return Optimum(1.0, keydoor_oracle.expected_return(arguments["size"], life, relayout), math.nan)
 
 
 def _maze_optimum(arguments: dict[str, Any]) -> Optimum:
     return Optimum(1.0, float(arguments.get("trials", 5)), math.nan)
+
+
+def _atlas_optimum(arguments: dict[str, Any]) -> Optimum:
+    trials = arguments["mazes"] * arguments.get("trials", 20) * arguments.get("visits", 4)
+    return Optimum(1.0, float(trials), math.nan)
+
+
+def _detour_optimum(arguments: dict[str, Any]) -> Optimum:
+    halves = 1 if arguments["change"] == "latent" else 2  # in the first half of latent learning there is no goal
+    return Optimum(1.0, float(halves * arguments.get("trials", 10)), math.nan)
 
 
 def _recall_oracle(world: Recall) -> Oracle:
@@ -167,13 +184,16 @@ def _endless_oracle(world: EndlessTMaze) -> Oracle:
 
 _OPTIMA: dict[Any, Callable[[dict[str, Any]], Optimum]] = {
     Labyrinth: _labyrinth_optimum,
+    KeyDoor: _keydoor_optimum,
     Maze: _maze_optimum,
+    Atlas: _atlas_optimum,
+    Detour: _detour_optimum,
     Recall: _recall_optimum,
     TMaze: _tmaze_optimum,
     EndlessTMaze: _endless_optimum,
 }
 ORACLES: dict[type[World], Callable[[Any], Any]] = {
-    Labyrinth: Patrol,
+    Labyrinth: labyrinth_oracle.Patrol,
     Recall: _recall_oracle,
     TMaze: _tmaze_oracle,
     EndlessTMaze: _endless_oracle,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from envs import family_of
@@ -210,7 +212,7 @@ _ALL = Suite(
     tuple(env_id for suite in _FULL for env_id in suite.train_on or suite.env_ids),
 )
 
-SUITES: dict[str, Suite] = {suite.name: suite for suite in (*_FULL, _SMOKE, _ALL)}
+SUITES: Mapping[str, Suite] = MappingProxyType({suite.name: suite for suite in (*_FULL, _SMOKE, _ALL)})
 
 
 def metrics(env_id: str) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ import agents
 import envs
 from agents.keydoor_searcher import expected_doors, grand_tour, search_bound
 from envs.keydoor import KeyDoor, moves_per_attempt
+from envs.keydoor_oracle import doors_per_step, expected_return
+from envs.oracle import optimum
 
 UP, LEFT, DOWN, RIGHT, STAY = range(5)
 
@@ -63,8 +65,28 @@ def test_full_information_opens_49_6_doors_per_500_steps() -> None:
     apart = np.maximum(1, (axis[:, None, :, None] + axis[None, :, None, :]).reshape(64, 64))
     cycle = apart[:, :, None] + apart[None] + 1  # (start, key, door)
     assert round(float((500 / cycle).mean()), 1) == 49.6
+    assert doors_per_step(8) == pytest.approx(float((1 / cycle).mean()), abs=1e-12)
     doors = play(KeyDoor(500, 8, relayout=500), "oracle", 4_000)["door"].sum(0) / 8
     assert abs(doors.mean() - 49.6) < 4 * doors.std() / np.sqrt(500) + 0.3  # changes wait for a return
+
+
+@pytest.mark.parametrize(("size", "relayout"), [(2, 0), (3, 30), (8, 100), (8, 0)])
+def test_full_information_gets_what_is_expected(size: int, relayout: int) -> None:
+    rows = play(KeyDoor(3_000, size, relayout, 400), "oracle", 400)
+    returns, exact = rows["reward"].sum(0), expected_return(size, 400, relayout)
+    assert abs(returns.mean() - exact) < 4 * returns.std() / np.sqrt(3_000)
+    env_id = f"DarkKeyDoor-{size}-Relayout{relayout}-v0" if relayout else f"DarkKeyDoor-{size}-v0"
+    assert optimum(env_id).episode_return == expected_return(size, 4_000, relayout)
+
+
+def test_every_layout_of_a_small_room_is_counted() -> None:
+    """Size 2: all 64 layouts, step by step, doors at the end of each way and keys before."""
+    total = 0
+    for start, key, door in np.ndindex(4, 4, 4):
+        to_key, to_door = (max(1, (a % 2 != b % 2) + (a // 2 != b // 2)) for a, b in ((start, key), (key, door)))
+        at = [(step - 1) % (to_key + to_door + 1) + 1 for step in range(1, 24)]
+        total += sum((place == to_key) + (place == to_key + to_door) for place in at)
+    assert expected_return(2, 23, 0) == pytest.approx(total / 64, abs=1e-12)
 
 
 @pytest.mark.parametrize("env_id", ["DarkKeyDoor-8-v0", "DarkKeyDoor-16-v0", "DarkKeyDoor-8-Relayout500-v0"])

@@ -4,6 +4,7 @@ import gymnasium
 import pytest
 
 import envs
+import evaluate
 from envs.suites import SUITES, metrics
 from experiments.scores import SCORES
 from experiments.tables import references
@@ -19,6 +20,14 @@ def test_suites_name_environments_and_scores_that_exist() -> None:
         assert all(reference.source and reference.note for reference in suite.references)
         for env_id in suite.env_ids:
             assert env_id in envs.ids() or env_id in gymnasium.registry
+
+
+def test_suites_cannot_be_changed() -> None:
+    assert len({*SUITES.values()}) == len(SUITES)  # what has a hash is immutable all through
+    with pytest.raises(TypeError):
+        SUITES["mine"] = SUITES["smoke"]  # type: ignore[index]
+    with pytest.raises(AttributeError):
+        SUITES["smoke"].episodes = 1  # type: ignore[misc]
 
 
 def test_every_suite_of_the_plan_is_there() -> None:
@@ -43,6 +52,20 @@ def test_the_worlds_of_a_suite_tell_what_its_scores_need(suite: envs.suites.Suit
 def test_scores_follow_the_kind_of_world() -> None:
     assert metrics("DarkKeyDoor-9-v0") == ("doors",)  # not in any suite, but of their kind
     assert metrics("Recall-N8-D0-v0") == metrics("CartPole-v1") == ()
+
+
+def test_a_suite_is_played_as_the_pages_say(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--suite", "routes", "--agent", "wall-follower", "--lives", "1", "--env-kwargs", "size=7", "trials=2"]
+    assert evaluate.main(words) == 0
+    out = capsys.readouterr().out
+    for env_id in SUITES["routes"].env_ids:  # one table each, on its side: floor and ceiling beside the agent
+        table = out.split(f"{env_id}\n", 1)[1].strip().split("\n\n")[0]
+        head, *lines = ([cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines())
+        assert head == ["", "wall-follower", "random", "oracle"]
+        assert {"success", "return", "spl_1", "spl_2", "spl_later", "regret", "worst 10 %"} <= {
+            line[0] for line in lines
+        }
+    assert "Worst 10 %: mean success of the worst tenth of all episodes." in out
 
 
 def test_references_are_printed_with_their_sources() -> None:
