@@ -36,7 +36,7 @@ SHOTS: dict[str, Shot] = {
     "labyrinth": Shot("Labyrinth-v0", "never-reverse", 45),
     "keydoor": Shot("DarkKeyDoor-8-v0", "never-reverse", 30),
     "maze": Shot("BraidedMaze-21-v0", "greedy-map", 90),
-    "atlas": Shot("Atlas-K4-v0", "greedy-map", 30),
+    "atlas": Shot("Atlas-K4-v0", "greedy-map", 60, 2),
     "detour": Shot("Detour-Close-11-v0", "oracle", 26, 2),
     "treasure": Shot("Treasure-13-v0", "oracle", 60),
     "minigrid": Shot("MiniGrid-MemoryS13-v0", "never-reverse", 16),
@@ -44,7 +44,7 @@ SHOTS: dict[str, Shot] = {
 
 
 def take(shot: Shot) -> Image.Image:
-    """Play, and return the last picture."""
+    """Play, and return the last picture, no side longer than 480 pixels."""
     world, film = envs.make(shot.env_id), Film(shot.steps + 1)
     agent = agents.make(shot.agent, world, shot.seed)
     obs, state, starts = world.reset(shot.seed), None, np.ones(1, np.bool_)
@@ -55,17 +55,17 @@ def take(shot: Shot) -> Image.Image:
         obs, starts = out.obs, out.terminated | out.truncated
         film.step(actions, out)
     world.close()
-    return Image.fromarray(film.frames[-1])
+    picture = Image.fromarray(film.frames[-1])
+    picture.thumbnail((480, 480), Image.Resampling.LANCZOS)
+    return picture
 
 
 def main(names: list[str]) -> int:
     """Take the pictures that are named, all of them by default, and save them as small as PNG allows."""
     FOLDER.mkdir(exist_ok=True)
     for name in names or SHOTS:
-        picture = take(SHOTS[name])
-        picture.thumbnail((480, 480), Image.Resampling.LANCZOS)
         path = FOLDER / f"{name}.png"
-        picture.quantize(64).save(path, optimize=True)
+        take(SHOTS[name]).quantize(64).save(path, optimize=True)
         print(f"{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}: {SHOTS[name].env_id}")
     return 0
 

@@ -217,8 +217,12 @@ def late_perfect(life: Life) -> float:
 
 
 def long_paths(life: Life, *targets: int) -> float:
-    """Return the number of direct paths of as many moves as the maze is deep, or more, to these nodes: the mean."""
-    return float(np.mean([(direct_paths(life, target)[1] >= life.depth).sum() for target in targets or [-1]]))
+    """Return the number of direct paths of as many moves as the maze is deep, or more, to these nodes: the mean.
+
+    NaN without any.
+    """
+    counts = [(direct_paths(life, target)[1] >= life.depth).sum() for target in targets]
+    return float(np.mean(counts)) if counts else NAN
 
 
 def first_home_run(life: Life) -> float:

@@ -363,6 +363,7 @@ def test_measures_of_a_life_by_hand() -> None:
     assert measured["first_arrival"] == 11 and measured["first_perfect"] == 1 and measured["late"] == 1
     assert measured["ends_half"] == 2 and measured["ends_all"] == 5 and measured["E"] == 1
     assert measured["home_direct"] == 0 and measured["long_port"] == 1 and np.isnan(measured["R45"])
+    assert np.isnan(measured["long_control"])  # the mice's controls are nodes of their own maze
     doubled = scores.life(np.repeat(node, 2), np.stack([reward, 0 * reward], 1).ravel(), 5)  # steps that led nowhere
     np.testing.assert_array_equal(doubled.path, life.path)
     np.testing.assert_equal(scores.measures(doubled), measured)
