@@ -6,10 +6,12 @@ Importing this package registers its ids in gymnasium: `import envs; gymnasium.m
 from __future__ import annotations
 
 import difflib
+import inspect
 import itertools
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from numbers import Integral, Real
+from typing import Any, NamedTuple, get_args
 
 import gymnasium
 
@@ -113,8 +115,11 @@ def make(
     Knows the ids of this package (also with numbers that are not registered, such as `TMaze-L77-v0`),
     MiniGrid's and BabyAI's, and every other id of gymnasium, stepped one by one in Python. `prev_action` and
     `prev_reward` add the last action and what it brought to the observation (see `envs.feedback`); `kwargs` go
-    to the environment. ValueError for an unknown id.
+    to the environment. ValueError for an unknown id, and for arguments that a world of this package does not take.
     """
+    for name, value in (("prev_action", prev_action), ("prev_reward", prev_reward)):
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} must be true or false, got {value!r}.")
     world = _make(env_id.removeprefix("envs:"), num_envs, kwargs)
     return Feedback(world, prev_action, prev_reward) if prev_action or prev_reward else world
 
@@ -123,6 +128,7 @@ def _make(env_id: str, num_envs: int, kwargs: dict[str, Any]) -> World:
     for family in FAMILIES:
         arguments = family.arguments(env_id)
         if arguments is not None:
+            _check(env_id, family.world, kwargs)
             return family.world(num_envs, **(arguments | kwargs))
     if env_id.startswith(_MINIGRID):
         import minigrid  # noqa: F401 - registers its ids
@@ -137,6 +143,35 @@ def _make(env_id: str, num_envs: int, kwargs: dict[str, Any]) -> World:
 
         return GymWorld(env_id, num_envs, **kwargs)
     raise ValueError(_unknown(env_id))
+
+
+def _check(env_id: str, world: Callable[..., World], kwargs: dict[str, Any]) -> None:
+    """Raise a ValueError for an argument that a world does not take, or of another type than it says."""
+    taken = dict(inspect.signature(world, eval_str=True).parameters)
+    taken.pop("num_envs", None)
+    if any(part.kind is part.VAR_KEYWORD for part in taken.values()):
+        return
+    for name, value in kwargs.items():
+        if name not in taken:
+            close = "".join(f" Did you mean {word}?" for word in difflib.get_close_matches(name, taken, n=1))
+            raise ValueError(f"{env_id} takes no argument {name!r}.{close} It takes {', '.join(taken)}.")
+        kinds = get_args(taken[name].annotation) or (taken[name].annotation,)  # of `int | None` both
+        if all(kind in _KINDS for kind in kinds) and not any(_is_a(value, kind) for kind in kinds):
+            what = " or ".join(_KINDS[kind][0] for kind in kinds)
+            raise ValueError(f"{name} of {env_id} must be {what}, got {value!r}.")
+
+
+_KINDS: dict[Any, tuple[str, Any]] = {
+    int: ("a whole number", Integral),
+    float: ("a number", Real),
+    str: ("a word", str),
+    bool: ("true or false", bool),
+    type(None): ("none", type(None)),
+}
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    return isinstance(value, _KINDS[kind][1]) and (kind is bool or not isinstance(value, bool))
 
 
 def family_of(env_id: str) -> tuple[Family, dict[str, Any]]:

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from envs.world import Obs, Transition, World
+from envs.world import CompiledWorld, Obs, Transition, World
 
 
 class Feedback(World):
     """A world whose observation is a Dict with `prev_action` and `prev_reward` beside what it was.
 
     `prev_action` is Discrete(actions + 1), 0 at the first step of an episode, else 1 + the last action;
-    `prev_reward` is Box((1,), float32), 0 at the first step. An array observation is found under `obs`. What
-    the world shows by itself stays as it is.
+    `prev_reward` is Box((1,), float32), 0 at the first step, within [-1, 1] in the worlds of this package. An array
+    observation is found under `obs`. What the world shows by itself stays as it is.
     """
 
     def __init__(self, world: World, prev_action: bool = True, prev_reward: bool = True) -> None:
@@ -33,7 +33,8 @@ class Feedback(World):
                 raise ValueError(f"prev_action is for Discrete actions, this world has {world.action_space}.")
             parts["prev_action"] = spaces.Discrete(int(world.action_space.n) + 1)
         if "prev_reward" in self._shown:
-            parts["prev_reward"] = spaces.Box(-np.inf, np.inf, (1,), np.float32)
+            most = 1.0 if isinstance(world, CompiledWorld) else np.inf
+            parts["prev_reward"] = spaces.Box(-most, most, (1,), np.float32)
         self.observation_space = spaces.Dict(parts)
         self._action = np.zeros(self.num_envs, np.int64)
         self._reward = np.zeros((self.num_envs, 1), np.float32)

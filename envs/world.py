@@ -149,7 +149,7 @@ class CompiledWorld(World):
     memory   (B, W)              longer per-environment storage (what has been shown, a map); W may be 0
     rng      (B,) uint64         one random stream each
     ...                          the observations, as the family keeps them
-    scalars  (2 or more, B) float32   reward, success
+    scalars  (2 or more, B) float32   reward, within [-1, 1], and success
     flags    (2, B) bool         terminated, truncated
 
     `step_kernel(actions, *arrays)` does dynamics, reward, autoreset and observation in one loop over the

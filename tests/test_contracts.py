@@ -146,6 +146,24 @@ def test_previous_action_and_reward_can_be_added_everywhere(env_id: str, shown: 
                 assert not obs[name][over].any()
 
 
+@pytest.mark.parametrize("env_id", FAMILIES)
+def test_environments_stay_the_same_in_larger_batches(env_id: str) -> None:
+    """Past the ends of short lives, in batches of 1, 7 and 256."""
+    worlds = [short(env_id, batch) for batch in (1, 7, 256)]
+    seen = [world.reset(6) for world in worlds]
+    ended = 0
+    for actions in random_actions(worlds[-1]):
+        for batch, obs in zip((1, 7), seen, strict=False):
+            assert all(equal(row(obs, i), row(seen[-1], i)) for i in range(batch))
+        outs = [world.step(actions[: world.num_envs]) for world in worlds]
+        seen = [out.obs for out in outs]
+        for out in outs[:-1]:
+            for part, whole in zip(out[1:4], outs[-1][1:4], strict=True):
+                np.testing.assert_array_equal(part, whole[: len(part)])
+        ended += int((outs[1].terminated | outs[1].truncated).sum())
+    assert ended > 0
+
+
 def _only(obs: dict[str, np.ndarray], like: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: obs[name] for name in like}
 

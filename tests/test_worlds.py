@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -14,6 +15,8 @@ from gymnasium.vector.utils import batch_space
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import envs
+from envs.labyrinth import Labyrinth
+from envs.maze import Maze
 from envs.oracle import optimum, oracle
 from envs.world import Transition, World
 
@@ -87,10 +90,20 @@ def episodes(env_id: str, batch: int, count: int, best: bool = False) -> tuple[n
 
 @pytest.mark.parametrize("env_id", IDS)
 def test_gymnasium_and_sb3_accept_it(env_id: str) -> None:
-    check_env(gymnasium.make(env_id).unwrapped, skip_render_check=env_id not in FAMILY_IDS)
+    check(env_id, looks=env_id in FAMILY_IDS)
+
+
+@pytest.mark.parametrize("env_id", FAMILY_IDS)
+def test_gymnasium_and_sb3_accept_what_is_added(env_id: str) -> None:
+    check(env_id, prev_action=True, prev_reward=True)
+
+
+def check(env_id: str, looks: bool = False, **kwargs: bool) -> None:
+    """Run both checkers; any warning is an error, but those that take a view of codes for a picture."""
+    check_env(gymnasium.make(env_id, **kwargs).unwrapped, skip_render_check=not looks)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", PICTURE, UserWarning)  # any other warning is an error
-        sb3_check_env(gymnasium.make(env_id))
+        warnings.filterwarnings("ignore", PICTURE, UserWarning)
+        sb3_check_env(gymnasium.make(env_id, **kwargs))
 
 
 @pytest.mark.parametrize("env_id", IDS)
@@ -146,6 +159,7 @@ def test_ten_thousand_random_steps_stay_in_the_spaces(env_id: str) -> None:
     _, reward, terminated, truncated, _, success = rollout(world, random_actions(world, 200))
     assert [part.dtype.name for part in (reward, terminated, success)] == ["float32", "bool", "float32"]
     np.testing.assert_array_equal(np.isnan(success), ~(terminated | truncated))
+    assert np.abs(reward).max() <= 1.0
     assert np.nanmin(success, initial=0.0) >= 0.0 and np.nanmax(success, initial=1.0) <= 1.0
 
 
@@ -156,9 +170,9 @@ def test_same_rollout_in_another_process() -> None:
         "    world, total = envs.make(env_id, 7), 0\n"
         "    world.reset(5)\n"
         "    for t in range(100):\n"
-        "        out = world.step((np.arange(7) + t) % 2)\n"
+        "        out = world.step((np.arange(7) + t * t) % world.action_space.n)\n"
         "        parts = out.obs.values() if isinstance(out.obs, dict) else [out.obs]\n"
-        "        total = zlib.crc32(b''.join(x.tobytes() for x in (*parts, out.reward)), total)\n"
+        "        total = zlib.crc32(b''.join(x.tobytes() for x in (*parts, *out[1:4])), total)\n"
         "    print(env_id, total)\n"
     )
     runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True) for _ in range(2)]
@@ -310,6 +324,32 @@ def test_registered_and_free_ids() -> None:
 def test_unknown_ids_say_what_is_near(env_id: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         envs.make(env_id)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "arguments", "words"),
+    [
+        (
+            "BraidedMaze-11-v0",
+            {"opend": 1},
+            "no argument 'opend'. Did you mean opened\\? It takes size, trials, opened",
+        ),
+        ("BraidedMaze-11-v0", {"opened": "half"}, "opened of BraidedMaze-11-v0 must be a number, got 'half'"),
+        ("Labyrinth-v0", {"port_node": 116.5}, "port_node of Labyrinth-v0 must be a whole number or none, got 116.5"),
+        ("Atlas-K4-v0", {"pose": 1}, "pose of Atlas-K4-v0 must be true or false, got 1"),
+        ("DarkKeyDoor-8-v0", {"life": True}, "life of DarkKeyDoor-8-v0 must be a whole number, got True"),
+        ("TMaze-L10-v0", {"prev_action": "maybe"}, "prev_action must be true or false, got 'maybe'"),
+    ],
+)
+def test_arguments_are_looked_at(env_id: str, arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        envs.make(env_id, **arguments)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    world = envs.make("BraidedMaze-11-v0", trials=np.int64(2), opened=np.float32(1), pose=True)
+    assert isinstance(world, Maze) and world.trials == 2
+    assert isinstance(envs.make("Labyrinth-v0", port_node=None), Labyrinth)
 
 
 def test_misuse_is_named() -> None:
