@@ -130,19 +130,23 @@ def _make(env_id: str, num_envs: int, kwargs: dict[str, Any]) -> World:
         if arguments is not None:
             _check(env_id, family.world, kwargs)
             return family.world(num_envs, **(arguments | kwargs))
+    build: Callable[..., World]
     if env_id.startswith(_MINIGRID):
         import minigrid  # noqa: F401 - registers its ids
 
-        from envs.minigrid import make_minigrid
-
-        if env_id not in gymnasium.registry:
-            raise ValueError(_unknown(env_id))
-        return make_minigrid(env_id, num_envs, **kwargs)
-    if env_id in gymnasium.registry or ":" in env_id or "/" in env_id:
-        from envs.gym_world import GymWorld
-
-        return GymWorld(env_id, num_envs, **kwargs)
-    raise ValueError(_unknown(env_id))
+        from envs.minigrid import make_minigrid as build
+    else:
+        from envs.gym_world import GymWorld as build
+    outside = not env_id.startswith(_MINIGRID) and (":" in env_id or "/" in env_id)  # gymnasium looks for these itself
+    if env_id not in gymnasium.registry and not outside:
+        raise ValueError(_unknown(env_id))
+    try:
+        return build(env_id, num_envs, **kwargs)
+    except TypeError as error:
+        if not kwargs:
+            raise
+        given = ", ".join(f"{name}={value!r}" for name, value in kwargs.items())
+        raise ValueError(f"{env_id} cannot be made with {given}: {error}") from error
 
 
 def _check(env_id: str, world: Callable[..., World], kwargs: dict[str, Any]) -> None:

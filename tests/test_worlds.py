@@ -338,6 +338,8 @@ def test_unknown_ids_say_what_is_near(env_id: str, words: str) -> None:
         ("Labyrinth-v0", {"port_node": 116.5}, "port_node of Labyrinth-v0 must be a whole number or none, got 116.5"),
         ("Atlas-K4-v0", {"pose": 1}, "pose of Atlas-K4-v0 must be true or false, got 1"),
         ("DarkKeyDoor-8-v0", {"life": True}, "life of DarkKeyDoor-8-v0 must be a whole number, got True"),
+        ("MiniGrid-MemoryS7-v0", {"foo": 1}, "MiniGrid-MemoryS7-v0 cannot be made with foo=1"),
+        ("CartPole-v1", {"foo": 1}, "CartPole-v1 cannot be made with foo=1"),
         ("TMaze-L10-v0", {"prev_action": "maybe"}, "prev_action must be true or false, got 'maybe'"),
     ],
 )
