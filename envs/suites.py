@@ -100,8 +100,8 @@ _KEYDOOR = Suite(
     (
         Reference("DarkKeyDoor-8-Relayout500-v0", "RSM-O", 9.4, "RSM, 2026 [S]", _FROZEN, "doors_later"),
         Reference("DarkKeyDoor-8-Relayout500-v0", "GRU", 1.6, "RSM, 2026 [S]", _FROZEN, "doors_later"),
-        Reference("DarkKeyDoor-8-Relayout500-v0", "transformer", 1.1, "RSM, 2026 [S]", f"the best of 0.4 to 1.1; {_FROZEN}",
-                  "doors_later"),
+        Reference("DarkKeyDoor-8-Relayout500-v0", "transformer", 1.1, "RSM, 2026 [S]",
+                  f"the best of 0.4 to 1.1; {_FROZEN}", "doors_later"),
         Reference("DarkKeyDoor-8-v0", "RSM-O", 29.8, "RSM, 2026 [S]", "first layout", "doors_1"),
         Reference("DarkKeyDoor-8-v0", "GRU", 30.3, "RSM, 2026 [S]", "first layout", "doors_1"),
         Reference("DarkKeyDoor-8-v0", "transformer", 28.2, "RSM, 2026 [S]", "first layout", "doors_1"),
