@@ -1,32 +1,53 @@
-"""The published tables: train on many seeds, evaluate, print. One entry of EXPERIMENTS is one table.
+"""The published tables, docs/results.md: train on many seeds, evaluate, write. One entry of EXPERIMENTS is one section.
 
     python benchmarks/results.py recall horizon rewrite memory     # some, or all without a name
     python benchmarks/results.py memory --seeds 100 101            # fewer seeds
+    python benchmarks/results.py equal-recall --agents superposed gru --scales 1 16 --seeds 100 101
+    python benchmarks/results.py --dry-run                         # what is left to do, in hours
 
-Runs that are finished are not trained again; an interrupted one goes on where it was. Reporting seeds begin at 100:
-none of them tuned anything. Every agent has its default settings; only gamma and the budget differ by environment.
+Runs that are finished are not trained again; an interrupted one goes on where it was. A section shows whatever is
+finished and says what is not, so the whole may be done in parts. Reporting seeds begin at 100: none of them tuned
+anything. Every agent has its default settings; only gamma and the budget differ by environment.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
-import platform
+import shlex
 import sys
-import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from typing import NamedTuple
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import results_page
 import torch
 from compiled import CompiledActor
 
-from experiments import cli, compare, grid, run, tables
+from experiments import bounds, cli, compare, grid, plan, run
+from experiments import config as configs
 from experiments.aggregate import aggregate
-from experiments.compare import Settings
+from experiments.budget import human, slug
+from experiments.compare import Entry, Settings
 from experiments.config import RunConfig, resolve
 
 SEEDS = tuple(range(100, 110))
+SCALES = (1.0, 4.0, 16.0, 64.0)
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "results.md"
+FLOPS_PER_SECOND = 5e9
+"""Of a run of which none like it is known yet: what small networks make of one core."""
+
+
+class Contender(NamedTuple):
+    """An agent, its size as a multiple of the superposed agent's, its budget, and settings other than its defaults."""
+
+    agent: str
+    scale: float | None
+    budget: str
+    hp: dict[str, Any] = {}  # noqa: RUF012 - never changed
 
 
 class Experiment(NamedTuple):
@@ -34,17 +55,37 @@ class Experiment(NamedTuple):
 
     about: str
     env: str
-    agents: tuple[tuple[str, float | None, str], ...]  # (name, scale, budget)
+    agents: tuple[Contender, ...]
     tests: tuple[str, ...]
     episodes: int = 128
     dims: tuple[int, ...] = ()  # the superposed agents again, at these D, not retrained
     compiled: bool = False  # play through `CompiledActor`: for a million steps
     curve: bool = False  # also when training reached 0.95 and how low it fell afterwards
+    score: str = "success"
+    ready: tuple[str, ...] = ()  # agents that need no training, in the same worlds
+    equal: bool = False  # all at one budget: LOGDIR has a folder for it
 
 
-def beside_none(budget: str) -> tuple[tuple[str, float | None, str], ...]:
+def beside_none(budget: str, none: str = "") -> tuple[Contender, ...]:
     """The superposed agent, and the floor: the same without a memory."""
-    return ("superposed", None, budget), ("none", None, budget)
+    return Contender("superposed", None, budget), Contender("none", None, none or budget)
+
+
+def everyone(budget: str) -> tuple[Contender, ...]:
+    """All that train, at one budget: the superposed agent as it is, the others at 1 to 64 times its parameters."""
+    sized = (
+        Contender(agent, scale, budget, {"frames": 4} if agent == "none" else {})
+        for agent in ("none", "gru", "lstm", "transformer", "slots", "sb3-ppo", "sb3-dqn", "sb3-recurrent")
+        for scale in SCALES
+    )
+    return Contender("superposed", None, budget), *sized, Contender("gru-growing", None, budget)
+
+
+def equal(about: str, env: str, budget: str, tests: tuple[str, ...], **more: Any) -> Experiment:
+    """Everyone on one environment at one budget."""
+    return Experiment(
+        f"{about} Everyone has the same budget, {budget}.", env, everyone(budget), tests, equal=True, **more
+    )
 
 
 EXPERIMENTS = {
@@ -64,7 +105,7 @@ EXPERIMENTS = {
     "horizon-million": Experiment(
         "The same agents, not retrained, in corridors of a million steps.",
         "NoisyTMaze-M8-Max50-v0",
-        (("superposed", None, "steps=1000000"),),
+        (Contender("superposed", None, "steps=1000000"),),
         ("NoisyTMaze-M8-L1000000-v0",),
         episodes=8,
         compiled=True,
@@ -78,35 +119,82 @@ EXPERIMENTS = {
     "memory": Experiment(
         "MiniGrid-MemoryS13: find the cue, keep it, match it. 2 M steps: a million to learn it, another to keep it.",
         "MiniGrid-MemoryS13-v0",
-        (("superposed", None, "steps=2000000"), ("none", None, "steps=500000")),
+        beside_none("steps=2000000", "steps=500000"),
         ("MiniGrid-MemoryS13-v0",),
         curve=True,
     ),
     "memory-rivals": Experiment(
         "The same for recurrent cores of 16 times the parameters, at the FLOPs that superposed spends on 1 M steps.",
         "MiniGrid-MemoryS13-v0",
-        (("gru", 16.0, "flops=1.5e12"), ("lstm", 16.0, "flops=1.5e12")),
+        (Contender("gru", 16.0, "flops=1.5e12"), Contender("lstm", 16.0, "flops=1.5e12")),
         ("MiniGrid-MemoryS13-v0",),
         curve=True,
     ),
     "memory-s17": Experiment(
         "MiniGrid-MemoryS17Random, trained directly.",
         "MiniGrid-MemoryS17Random-v0",
-        (("superposed", None, "steps=1500000"), ("none", None, "steps=500000")),
+        beside_none("steps=1500000", "steps=500000"),
         ("MiniGrid-MemoryS17Random-v0",),
         curve=True,
+    ),
+    "equal-recall": equal(
+        "Pairs recalled. Trained on corridors with up to 64 signposts.",
+        "RecallMix-N64-D16-v0",
+        "flops=2e11",
+        ("Recall-N8-D16-v0", "Recall-N32-D16-v0", "Recall-N64-D16-v0", "Recall-N128-D16-v0"),
+    ),
+    "equal-rewrite": equal(
+        "Every new cue replaces the last. Trained on chains of ten corridors of at most 50 steps.",
+        "EndlessTMaze-Uniform-L50-C10-v0",
+        "flops=4e11",
+        ("EndlessTMaze-Uniform-L50-C10-v0", "EndlessTMaze-Fixed-L50-C10-v0", "EndlessTMaze-Fixed-L100-C10-v0"),
+    ),
+    "equal-memory": equal(
+        "MiniGrid-MemoryS13: find the cue, keep it, match it.",
+        "MiniGrid-MemoryS13-v0",
+        "flops=1.5e12",
+        ("MiniGrid-MemoryS13-v0",),
+    ),
+    "equal-horizon": equal(
+        "Eight cue bits kept through corridors of distractors. Trained on corridors of at most 50 steps.",
+        "NoisyTMaze-M8-Max50-v0",
+        "flops=8e11",
+        ("NoisyTMaze-M8-L50-v0", "NoisyTMaze-M8-L1000-v0"),
+    ),
+    "equal-keydoor": equal(
+        "A hidden key and door, learned inside a life. `lifetime` and the searcher are not trained.",
+        "DarkKeyDoor-8-Relayout500-v0",
+        "flops=2e12",
+        ("DarkKeyDoor-8-Relayout500-v0",),
+        score="doors_later",
+        ready=("lifetime", "lifetime-table", "searcher"),
+    ),
+    "equal-treasure": equal(
+        "Things fetched by name.",
+        "Treasure-9-v0",
+        "flops=2e12",
+        ("Treasure-9-v0",),
+        score="return",
     ),
 }
 
 
-def plan(experiment: Experiment, seeds: list[int], logdir: str) -> list[RunConfig]:
-    """Every run of an experiment."""
-    e = experiment
+def wanted(experiment: Experiment, names: list[str], scales: list[float]) -> list[Contender]:
+    """The contenders of these names and scales; all where none are given. Those without a scale have every scale."""
     return [
-        resolve(RunConfig(agent=agent, env=e.env, scale=scale, seed=seed, budget=budget, logdir=logdir))
-        for agent, scale, budget in e.agents
-        for seed in seeds
-    ]
+        c for c in experiment.agents
+        if (not names or c.agent in names) and (not scales or c.scale is None or c.scale in scales)
+    ]  # fmt: skip
+
+
+def jobs_of(experiment: Experiment, contenders: list[Contender], seeds: list[int], logdir: str) -> list[RunConfig]:
+    """Every run of these contenders."""
+    e, found = experiment, list[RunConfig]()
+    for c in contenders:
+        folder = str(Path(logdir, slug(c.budget))) if e.equal else logdir
+        job = resolve(RunConfig(agent=c.agent, env=e.env, scale=c.scale, budget=c.budget, hp=c.hp, logdir=folder))
+        found += [replace(job, seed=seed) for seed in seeds]
+    return found
 
 
 def learning(jobs: list[RunConfig]) -> str:
@@ -125,50 +213,106 @@ def learning(jobs: list[RunConfig]) -> str:
     return "\n".join(lines)
 
 
-def report(experiment: Experiment, jobs: list[RunConfig], episodes: int | None, workers: int) -> str:
-    """Everything that is printed of an experiment; what is played is spread over processes."""
+def play(experiment: Experiment, jobs: list[RunConfig], episodes: int | None, workers: int) -> list[Entry]:
+    """Everything that an experiment plays, spread over processes; floor and ceiling first."""
     settings = Settings(episodes=episodes or experiment.episodes, seed=10_000)
     act = CompiledActor if experiment.compiled else None
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         plays = [
             pool.submit(compare.play, job.folder, env, settings, {"dim": dim} if dim else {}, act=act)
-            for env in experiment.tests
             for job in jobs
             for dim in (0, *(experiment.dims if job.agent == "superposed" else ()))
+            for env in experiment.tests
         ]
-        entries = [play.result() for play in plays]
-    parts = [tables.markdown(compare.rows(entries))]
-    if experiment.curve:
-        parts.append(learning(jobs))
-    return "\n\n".join(parts)
+        plays += [
+            pool.submit(compare.play, who, env, settings, {}) for who in experiment.ready for env in experiment.tests
+        ]
+        marks = [entry for env in experiment.tests for entry in bounds.bounds(env, settings)]
+        return [*marks, *(one.result() for one in plays)]
 
 
-def main(argv: list[str]) -> int:
-    """Run the experiments that are named."""
+def section(name: str, args: argparse.Namespace) -> str:
+    """What is known of an experiment by now, as a section of the page; empty if nothing is finished."""
+    experiment = EXPERIMENTS[name]
+    jobs = jobs_of(experiment, list(experiment.agents), sorted({*SEEDS, *args.seeds}), args.logdir)
+    done = [job for job in jobs if run.done(job)]
+    if not done:
+        return ""
+    missing = [label for label in dict.fromkeys(job.label for job in jobs) if label not in {job.label for job in done}]
+    words = [name, "--seeds", *map(str, sorted({job.seed for job in done}))]
+    if missing:
+        words += ["--agents", *dict.fromkeys(job.agent for job in done)]
+        words += ["--scales", *(f"{scale:g}" for scale in sorted({job.scale for job in done if job.scale}))]
+    rows = compare.rows(play(experiment, done, args.episodes, args.workers))
+    parts = [
+        f"## {name}\n\n{experiment.about}",
+        f"`python benchmarks/results.py {shlex.join(words)}`, {results_page.stamp()}",
+        results_page.table(rows, experiment.tests, experiment.score),
+        learning(done) if experiment.curve else "",
+        results_page.verdicts(rows, experiment.tests, experiment.score),
+        f"Not run: {', '.join(missing)}." if missing else "",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def estimate(names: list[str], args: argparse.Namespace) -> Iterator[str]:
+    """What is left to do of each experiment, a line each, and the sum."""
+    total = 0.0
+    for name in names:
+        experiment = EXPERIMENTS[name]
+        jobs = jobs_of(experiment, wanted(experiment, args.agents, args.scales), args.seeds, args.logdir)
+        left = [job for job in jobs if not run.done(job)]
+        flops, seconds = plan.estimate(left, FLOPS_PER_SECOND)
+        total += seconds
+        runs = f"{len(jobs):4} runs, {len(left):4} left: {human(flops):>5}FLOP"
+        yield f"{name:16} {runs}, {seconds / 3600:6.1f} h of one core"
+    yield f"{total / 3600:.1f} h of one core in all, {total / 3600 / args.workers:.1f} h with --workers {args.workers}"
+
+
+def arguments(argv: list[str]) -> argparse.Namespace:
+    """Read the command line; ValueError for a name that is none of ours, with the closest."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(EXPERIMENTS)} (default: all)")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="default: %(default)s")
+    parser.add_argument("--agents", nargs="+", default=[], help="train these only (default: all of the experiment)")
+    parser.add_argument("--scales", type=float, nargs="+", default=[], help="and these sizes only, of 1 4 16 64")
     parser.add_argument("--episodes", type=int, help="per seed and environment, instead of the experiment's")
     parser.add_argument("--logdir", default="runs/results", help="folder of the runs (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=cli.cores(), help="processes (default: one per core)")
+    parser.add_argument("--page", type=Path, default=PAGE, help="page to refresh (default: docs/results.md)")
+    parser.add_argument("--no-train", action="store_true", help="only write what is finished")
+    parser.add_argument("--dry-run", action="store_true", help="print what is left to do, in hours, and stop")
     args = parser.parse_args(argv)
-    unknown = sorted(set(args.names) - set(EXPERIMENTS))
-    if unknown:
-        parser.error(f"unknown experiment {unknown[0]!r}; choose from {', '.join(EXPERIMENTS)}")
-    for name in args.names or EXPERIMENTS:
+    for name in args.names:
+        configs.known(name, EXPERIMENTS, "experiment")
+    for name in args.agents:
+        configs.known(name, dict.fromkeys(c.agent for e in EXPERIMENTS.values() for c in e.agents), "agent")
+    return args
+
+
+def main(argv: list[str]) -> int:
+    """Run the experiments that are named, and refresh their sections of the page."""
+    args = arguments(argv)
+    names = args.names or list(EXPERIMENTS)
+    if args.dry_run:
+        for line in estimate(names, args):
+            print(line, flush=True)
+        return 0
+    for name in names:
         experiment = EXPERIMENTS[name]
-        jobs = plan(experiment, args.seeds, args.logdir)
-        waiting = [job for job in jobs if not run.done(job)]
+        jobs = jobs_of(experiment, wanted(experiment, args.agents, args.scales), args.seeds, args.logdir)
+        waiting = [] if args.no_train else [job for job in jobs if not run.done(job)]
         outcomes = grid.run_jobs(waiting, args.workers, resume=True, progress=sys.stderr.isatty()) if waiting else []
         if grid.exit_code(outcomes):
             print(grid.failures(outcomes))
             return grid.exit_code(outcomes)
-        for folder in sorted({job.folder.parent for job in jobs}):
+        for folder in sorted({job.folder.parent for job in jobs if run.done(job)}):
             aggregate(folder)
-        print(f"\n## {name}\n\n{experiment.about} {len(args.seeds)} seeds.\n")
-        print(report(experiment, jobs, args.episodes, args.workers))
-        print(f"\n{time.strftime('%Y-%m-%d')}, {platform.machine()}, {cli.cores()} cores", flush=True)
+        text = section(name, args)
+        print(text or f"{name}: nothing is finished", flush=True)
+        if text:
+            results_page.refresh(args.page, name, text)
     return 0
 
 

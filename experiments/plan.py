@@ -49,6 +49,21 @@ def table(jobs: list[RunConfig]) -> str:
     return "\n".join([*lines, f"{len(jobs)} jobs, {human(totals[0])}FLOP{known}"])
 
 
+def estimate(jobs: list[RunConfig], usual: float) -> tuple[float, float]:
+    """FLOPs and seconds that jobs need from their beginning; `usual` FLOPs a second where no past run tells."""
+    rates = _rates({Path(job.logdir) for job in jobs})
+    bills: dict[str, tuple[Bill, int]] = {}
+    flops, seconds = 0.0, 0.0
+    for job in jobs:
+        kind = configs.fingerprint(replace(job, seed=0, budget=""))
+        if kind not in bills:
+            bills[kind] = _bill(job)
+        used, lasts, _ = _row(job, *bills[kind], rates)
+        flops += used
+        seconds += lasts or used / usual
+    return flops, seconds
+
+
 def state(job: RunConfig) -> str:
     """What the run folder of a job holds: nothing (new), another run, how many steps, a result, or a claim."""
     if run.claimed(job.folder):
@@ -78,7 +93,7 @@ def _row(job: RunConfig, cost: Bill, multiple: int, rates: dict[str, float]) -> 
     budget = Budget.parse(job.budget)
     steps = budget.steps(cost.flops_per_training_step, multiple)
     flops = (steps or 0) * cost.flops_per_training_step
-    rate = rates.get(f"{job.agent} {job.env}") or rates.get(job.agent)
+    rate = next((rates[key] for key in _kinds(job.label, job.agent, job.env) if key in rates), 0.0)
     seconds = budget.amount if steps is None else flops / rate if rate else 0.0
     cells = (
         str(job.folder),
@@ -94,12 +109,17 @@ def _row(job: RunConfig, cost: Bill, multiple: int, rates: dict[str, float]) -> 
 
 
 def _rates(logdirs: set[Path]) -> dict[str, float]:
-    """FLOPs per second of past runs under these folders, by agent and by agent and environment."""
+    """FLOPs per second of past runs under these folders, by each of `_kinds`."""
     spent: dict[str, list[float]] = {}
     for path in (path for logdir in logdirs for path in logdir.glob("**/result.json")):
         result = json.loads(path.read_text())
-        for key in (result["agent"], f"{result['agent']} {result['env']}"):
+        for key in _kinds(path.parent.parent.name, result["agent"], result["env"]):
             total = spent.setdefault(key, [0.0, 0.0])
             total[0] += result["flops"]
             total[1] += result["seconds"]
     return {key: flops / seconds for key, (flops, seconds) in spent.items() if seconds and flops}
+
+
+def _kinds(label: str, agent: str, env_id: str) -> tuple[str, ...]:
+    """What runs are alike in, the closest first: a wide network makes more FLOPs a second than a narrow one."""
+    return f"{label} on {env_id}", f"{agent} on {env_id}", f"{label} anywhere", f"{agent} anywhere"

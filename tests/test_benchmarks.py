@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import main
 import numpy as np
 import pytest
 import results
+import results_page
 from compiled import CompiledActor
 
 import agents
@@ -34,16 +36,53 @@ def test_a_compiled_actor_is_for_superposed_agents() -> None:
         CompiledActor(agents.make("gru", "NoisyTMaze-M4-L6-v0", num_envs=5), 5)
 
 
-@pytest.mark.parametrize(
-    "name", ["recall", "horizon", "horizon-million", "rewrite", "memory", "memory-rivals", "memory-s17"]
-)
+@pytest.mark.parametrize("name", results.EXPERIMENTS)
 def test_experiments_resolve(name: str, tmp_path: Path) -> None:
     experiment = results.EXPERIMENTS[name]
-    jobs = results.plan(experiment, [100, 101], str(tmp_path))
+    jobs = results.jobs_of(experiment, list(experiment.agents), [100, 101], str(tmp_path))
     assert len(jobs) == 2 * len(experiment.agents)
     assert len({job.folder for job in jobs}) == len(jobs)
     for env_id in (experiment.env, *experiment.tests):
         envs.make(env_id, 1).close()
+    assert all(agents.get(name) for name in experiment.ready)
+
+
+def finished(folder: Path, score: list[float], agent: str, trained_on: str = "E") -> dict[str, Any]:
+    """One row of a comparison."""
+    costs = dict.fromkeys(("trained_parameters", "state_bytes", "flops_per_step", "steps", "flops", "seconds"), 1000.0)
+    iqm, low, high = score
+    return {"agent": agent, "env": "E", "trained_on": trained_on, "seeds": [100, 101], **costs,
+            "success": {"iqm": iqm, "low": low, "high": high}}  # fmt: skip
+
+
+def test_the_page_has_a_section_for_each_experiment_and_every_verdict(tmp_path: Path) -> None:
+    rows = [
+        finished(tmp_path, [0.1, 0.1, 0.1], "random", ""),
+        finished(tmp_path, [0.8, 0.7, 0.9], "superposed"),
+        finished(tmp_path, [0.5, 0.4, 0.6], "gru-1x"),
+        finished(tmp_path, [0.8, 0.85, 0.95], "lstm-1x"),
+        finished(tmp_path, [0.95, 0.94, 0.96], "slots-1x"),
+    ]
+    assert "| gru-1x | 2 | 1k | 1kB |" in results_page.table(rows, ["E"], "success")
+    told = results_page.verdicts(rows, ["E"], "success")
+    assert "* E: ahead of gru-1x; not told apart from lstm-1x; behind slots-1x." in told and "random" not in told
+    page = tmp_path / "results.md"
+    for name, text in (("a", "## a\n\nold"), ("b", "## b\n\nkept"), ("a", "## a\n\nnew")):
+        results_page.refresh(page, name, text)
+    assert page.read_text().endswith("## a\n\nnew\n\n## b\n\nkept\n") and page.read_text().startswith("# Results")
+
+
+def test_the_plan_can_be_done_in_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["equal-rewrite", "--logdir", str(tmp_path), "--page", str(tmp_path / "page.md"), "--workers", "1"]
+    part = ["--agents", "gru", "none", "--scales", "1", "--seeds", "100"]
+    assert results.main([*flags, *part, "--dry-run"]) == 0
+    assert "2 runs,    2 left:  800GFLOP" in capsys.readouterr().out
+    assert results.main(["recall", *flags[1:], "--no-train"]) == 0
+    assert "nothing is finished" in capsys.readouterr().out and not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="Did you mean 'equal-recall'"):
+        results.main(["equal-recal"])
+    with pytest.raises(ValueError, match="Did you mean 'gru'"):
+        results.main(["--agents", "gruu"])
 
 
 def test_the_main_job_is_five_agents_at_one_budget(tmp_path: Path) -> None:

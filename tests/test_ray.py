@@ -26,15 +26,15 @@ pytestmark = [
 ]
 
 
-def node() -> dict[str, Any]:
-    """One processor, nothing to look at, and ports that are known: a slow machine would wait for them in vain."""
+def node(cpus: int) -> dict[str, Any]:
+    """So many processors, nothing to look at, and ports that are known: a slow machine would wait for them in vain."""
     names = ("runtime_env_agent_port", "metrics_agent_port", "dashboard_agent_listen_port", "metrics_export_port")
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in names]
         for one in sockets:
             one.bind(("", 0))
         ports = {name: one.getsockname()[1] for name, one in zip(names, sockets, strict=True)}
-    return {"num_cpus": 1, "include_log_monitor": False, **ports}
+    return {"num_cpus": cpus, "include_log_monitor": False, **ports}
 
 
 @contextlib.contextmanager
@@ -46,8 +46,8 @@ def two_nodes() -> Iterator[tuple[Any, Any]]:
     for attempt in range(3):  # a node that takes half a minute to start gives up
         cluster = Cluster()
         try:
-            cluster.add_node(include_dashboard=False, **node())
-            second = cluster.add_node(**node())
+            cluster.add_node(include_dashboard=False, **node(2))
+            second = cluster.add_node(**node(1))
             break
         except Exception:  # what Ray raises
             cluster.shutdown()
@@ -65,7 +65,7 @@ def test_a_node_dies_and_every_run_ends_once(tmp_path: Path) -> None:
     with two_nodes() as (cluster, doomed):
 
         def kill() -> None:
-            wait_for(lambda: len(list(tmp_path.glob("**/result.json"))) >= 3)
+            wait_for(lambda: len(list(tmp_path.glob("**/result.json"))) >= 6)
             cluster.remove_node(doomed, allow_graceful=False)
 
         killer = threading.Thread(target=kill)

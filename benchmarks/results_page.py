@@ -1,0 +1,98 @@
+"""docs/results.md: one section for each experiment of benchmarks/results.py, refreshed one by one."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from experiments import cli
+from experiments.budget import human
+from experiments.scores import LOWER_IS_BETTER
+
+HEAD = """# Results
+
+Written by `make results`, section by section; `python benchmarks/results.py --dry-run` says what is left of the whole
+plan, in hours. Scores are interquartile means over seeds with 95 % bootstrap intervals (over episodes where there is
+one seed) of frozen agents that play greedily in worlds that they did not train in. `random` and `oracle` are floor and
+ceiling. Seeds from 100 on tuned nothing. 1x, 4x, 16x and 64x are multiples of the superposed agent's trained
+parameters; `none` with a size is a feed-forward network on the last four observations. Settings are the defaults: they
+were tuned with the superposed agent, the others have the same trainer and were not tuned on their own. How costs are
+counted: [comparison.md](comparison.md).
+"""
+OURS = "superposed"
+
+Row = dict[str, Any]
+
+
+def stamp() -> str:
+    """Day and machine."""
+    try:
+        model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        model = None
+    cpu = model[1] if model else "an unknown processor"
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
+    return f"{time.strftime('%Y-%m-%d')}, {cli.cores()} cores of {cpu}, {gpu}, torch {torch.__version__.split('+')[0]}."
+
+
+def table(rows: list[Row], env_ids: Sequence[str], score: str) -> str:
+    """A line for each agent, a column for each environment, costs before them."""
+    head = ["agent", "seeds", "parameters", "memory", "FLOPs/decision", "steps", "FLOPs", "seconds", *env_ids]
+    lines = [head, ["---"] * len(head)]
+    for agent in dict.fromkeys(row["agent"] for row in rows):
+        mine = {row["env"]: row for row in rows if row["agent"] == agent}
+        row = next(iter(mine.values()))
+        costs = [human(row[key]) + "B" * (key == "state_bytes") if row[key] else "" for key in _COSTS]
+        scores = [_cell(mine[env_id][score]) if env_id in mine else "" for env_id in env_ids]
+        lines.append([agent, str(len(row["seeds"])) if row["trained_on"] else "", *costs, *scores])
+    return f"Score: {score}.\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+_COSTS = ("trained_parameters", "state_bytes", "flops_per_step", "steps", "flops", "seconds")
+
+
+def _cell(metric: dict[str, Any] | None) -> str:
+    if metric is None:
+        return ""
+    digits = 3 if abs(metric["iqm"]) < 10 else 1
+    interval = "" if metric["low"] is None else f" [{metric['low']:.{digits}f} {metric['high']:.{digits}f}]"
+    return f"{metric['iqm']:.{digits}f}{interval}"
+
+
+def verdicts(rows: list[Row], env_ids: Sequence[str], score: str) -> str:
+    """Whom the superposed agent is ahead of, behind, or not told apart from: whether the intervals overlap."""
+    lines = []
+    for env_id in env_ids:
+        here = {row["agent"]: row[score] for row in rows if row["env"] == env_id and row["trained_on"] and row[score]}
+        ours = here.pop(OURS, None)
+        if ours is None or not here:
+            continue
+        told: dict[str, list[str]] = {"ahead of": [], "not told apart from": [], "behind": []}
+        for agent, theirs in here.items():
+            told[_told(ours, theirs, score in LOWER_IS_BETTER)].append(agent)
+        found = "; ".join(f"{how} {', '.join(names)}" for how, names in told.items() if names)
+        lines.append(f"* {env_id}: {found}.")
+    return "\n".join(["`superposed` is, by whether the intervals overlap:\n", *lines]) if lines else ""
+
+
+def _told(ours: dict[str, Any], theirs: dict[str, Any], lower_is_better: bool) -> str:
+    """How two scores stand to each other; without an interval they are not told apart."""
+    if ours["low"] is None or theirs["low"] is None:
+        return "not told apart from"
+    above, below = ours["low"] > theirs["high"], ours["high"] < theirs["low"]
+    if lower_is_better:
+        above, below = below, above
+    return "ahead of" if above else "behind" if below else "not told apart from"
+
+
+def refresh(page: Path, name: str, text: str) -> None:
+    """Write or replace the section of an experiment; the other sections stay, in their order."""
+    old = page.read_text() if page.exists() else ""
+    parts = re.split(r"^(?=## )", old, flags=re.MULTILINE)[1:]
+    sections = {part.split("\n", 1)[0].removeprefix("## "): part.strip() for part in parts} | {name: text}
+    page.write_text("\n\n".join([HEAD.strip(), *sections.values()]) + "\n")
