@@ -4,7 +4,7 @@
 #   make test    the test suite
 #   make lint    ruff and mypy
 #   make bench   speed of the worlds, of training and of an acting step
-#   make results the published tables (hours; resumable)
+#   make results docs/results.md (hours; resumable, in parts: benchmarks/results.py --dry-run)
 #   make pretrained the agent that the repository ships, trained again
 #   make pictures the pictures in docs/images
 #   make claims  the claims, each with its test: docs/claims.md

@@ -36,6 +36,8 @@ from experiments.config import RunConfig, resolve
 
 SEEDS = tuple(range(100, 110))
 SCALES = (1.0, 4.0, 16.0, 64.0)
+CHANGED = {"none": {"frames": 4}, "sb3-ppo": {"n_steps": 256}}
+"""Where everyone has one budget. At 64x it does not pay for one of sb3-ppo's own rollouts, of 2,048 steps."""
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "results.md"
 FLOPS_PER_SECOND = 5e9
 """Of a run of which none like it is known yet: what small networks make of one core."""
@@ -74,7 +76,7 @@ def beside_none(budget: str, none: str = "") -> tuple[Contender, ...]:
 def everyone(budget: str) -> tuple[Contender, ...]:
     """All that train, at one budget: the superposed agent as it is, the others at 1 to 64 times its parameters."""
     sized = (
-        Contender(agent, scale, budget, {"frames": 4} if agent == "none" else {})
+        Contender(agent, scale, budget, CHANGED.get(agent, {}))
         for agent in ("none", "gru", "lstm", "transformer", "slots", "sb3-ppo", "sb3-dqn", "sb3-recurrent")
         for scale in SCALES
     )
@@ -267,7 +269,10 @@ def estimate(names: list[str], args: argparse.Namespace) -> Iterator[str]:
         total += seconds
         runs = f"{len(jobs):4} runs, {len(left):4} left: {human(flops):>5}FLOP"
         yield f"{name:16} {runs}, {seconds / 3600:6.1f} h of one core"
-    yield f"{total / 3600:.1f} h of one core in all, {total / 3600 / args.workers:.1f} h with --workers {args.workers}"
+    hours = (
+        f"{total / 3600:.1f} h of one core in all, {total / 3600 / args.workers:.1f} h with --workers {args.workers}"
+    )
+    yield f"{hours}; where no run tells, at {human(FLOPS_PER_SECOND)}FLOP a second"
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:

@@ -21,8 +21,9 @@ plan, in hours. Scores are interquartile means over seeds with 95 % bootstrap in
 one seed) of frozen agents that play greedily in worlds that they did not train in. `random` and `oracle` are floor and
 ceiling. Seeds from 100 on tuned nothing. 1x, 4x, 16x and 64x are multiples of the superposed agent's trained
 parameters; `none` with a size is a feed-forward network on the last four observations. Settings are the defaults: they
-were tuned with the superposed agent, the others have the same trainer and were not tuned on their own. How costs are
-counted: [comparison.md](comparison.md).
+were tuned with the superposed agent, the others have the same trainer and were not tuned on their own (the sb3 agents
+have trainers of their own; sb3-ppo collects 256 steps at a time instead of 2,048). How costs are counted:
+[comparison.md](comparison.md).
 """
 OURS = "superposed"
 

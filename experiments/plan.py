@@ -91,7 +91,10 @@ def _bill(job: RunConfig) -> tuple[Bill, int]:
 def _row(job: RunConfig, cost: Bill, multiple: int, rates: dict[str, float]) -> tuple[float, float, tuple[str, ...]]:
     """FLOPs, seconds (0 where no past run tells) and the cells of a job."""
     budget = Budget.parse(job.budget)
-    steps = budget.steps(cost.flops_per_training_step, multiple)
+    try:
+        steps = budget.steps(cost.flops_per_training_step, multiple)
+    except ValueError as error:  # of many jobs: which
+        raise ValueError(f"{job.label} on {job.env}: {error}") from None
     flops = (steps or 0) * cost.flops_per_training_step
     rate = next((rates[key] for key in _kinds(job.label, job.agent, job.env) if key in rates), 0.0)
     seconds = budget.amount if steps is None else flops / rate if rate else 0.0
