@@ -71,7 +71,7 @@ def main(argv: list[str]) -> int:
     """Train, evaluate, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget", default=BUDGET, help="of each run (default: %(default)s)")
-    parser.add_argument("--seed", type=int, nargs="+", default=[0], help="seeds of each agent (default: 0)")
+    parser.add_argument("--seed", type=int, nargs="+", default=[100], help="seeds of each agent (default: 100)")
     parser.add_argument("--logdir", default="runs/main", help="folder of the runs (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=cli.cores(), help="processes (default: one per core)")
     parser.add_argument("--episodes", type=int, default=128, help="per seed and size (default: %(default)s)")
