@@ -115,10 +115,12 @@ def _fill(ax: Any, panel: Panel, labels: list[str], joined: bool) -> None:
     if panel.log_x:
         ax.set_xscale("log")
         ticks = sorted({float(x) for series in panel.series for x in series.x})
-        if joined and len(ticks) <= 8:
+        if ticks and not joined:  # within a decade or two there may be no power of ten to mark
+            ticks = sorted({*np.geomspace(ticks[0], ticks[-1], 3).tolist()}) if ticks[-1] < 100 * ticks[0] else []
+        if 0 < len(ticks) <= 8:
             ax.set_xticks(ticks)
         ax.minorticks_off()
-    ax.xaxis.set_major_formatter(lambda value, _: human(value))
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:.4g}" if abs(value) < 10_000 else human(value))
     ax.set_xlabel(panel.x_label)
 
 

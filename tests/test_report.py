@@ -116,3 +116,12 @@ def test_what_agents_are_called_is_escaped(tmp_path: Path) -> None:
     assert "<script>" not in text and "a &lt;b&gt;" in text
     with pytest.raises(ValueError, match="cannot write"):
         report.write(tmp_path / "a.html" / "b.html", rows, entries, {}, "")
+
+
+def test_axes_of_costs_that_are_close_are_marked() -> None:
+    """Between 10,300 and 10,600 parameters lies no power of ten."""
+    near = tuple(plots.Series(f"a{x}", *np.array([[x], [0.5], [0.4], [0.6]])) for x in (10_300.0, 10_600.0))
+    svg, _ = plots.draw(
+        plots.Plot("f", "F", "f", "score", (plots.Panel("parameters", near, log_x=True),), joined=False)
+    )
+    assert "10.3k" in svg and "10.6k" in svg

@@ -188,9 +188,18 @@ def test_steps_and_flops_are_never_exceeded(tmp_path: Path) -> None:
         run.train(small(tmp_path, budget="steps=7", name="tiny"))
 
 
-def test_seconds_end_the_run_and_drive_the_schedules(tmp_path: Path) -> None:
+def test_seconds_end_the_run_and_drive_the_schedules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    began: list[float] = []
+    original = RunCallback.at_boundary
+
+    def at_boundary(self: RunCallback) -> None:
+        began.append(self.clock.seconds)
+        original(self)
+
+    monkeypatch.setattr(RunCallback, "at_boundary", at_boundary)
     result = run.train(small(tmp_path, budget="seconds=1"))
     assert result.status == "finished" and 1 <= result.seconds < 3
+    assert sum(moment >= 1 for moment in began) <= 1  # late by less than an iteration: none begins after the end
     _, rates = aggregate.scalars(small(tmp_path).folder)["train/learning_rate"]
     assert rates[-1] < 0.5 * rates[0]
 
