@@ -66,6 +66,7 @@ class Experiment(NamedTuple):
     score: str = "success"
     ready: tuple[str, ...] = ()  # agents that need no training, in the same worlds
     equal: bool = False  # all at one budget: LOGDIR has a folder for it
+    why: str = ""  # what is behind the verdicts
 
 
 def beside_none(budget: str, none: str = "") -> tuple[Contender, ...]:
@@ -85,9 +86,7 @@ def everyone(budget: str) -> tuple[Contender, ...]:
 
 def equal(about: str, env: str, budget: str, tests: tuple[str, ...], **more: Any) -> Experiment:
     """Everyone on one environment at one budget."""
-    return Experiment(
-        f"{about} Everyone has the same budget, {budget}.", env, everyone(budget), tests, equal=True, **more
-    )
+    return Experiment(about, env, everyone(budget), tests, equal=True, **more)
 
 
 EXPERIMENTS = {
@@ -144,6 +143,9 @@ EXPERIMENTS = {
         "RecallMix-N64-D16-v0",
         "flops=2e11",
         ("Recall-N8-D16-v0", "Recall-N32-D16-v0", "Recall-N64-D16-v0", "Recall-N128-D16-v0"),
+        why="`slots` has 124 places in the bytes of the matrix, and what is kept apart does not disturb each other; "
+        "`transformer` has its last 128 steps as they were. The matrix adds up what it is given, so it begins to err "
+        "earlier, and goes on where a window ends.",
     ),
     "equal-rewrite": equal(
         "Every new cue replaces the last. Trained on chains of ten corridors of at most 50 steps.",
@@ -178,6 +180,14 @@ EXPERIMENTS = {
         ("Treasure-9-v0",),
         score="return",
     ),
+}
+EXPERIMENTS |= {  # the same by the clock
+    name.replace("equal", "timed"): EXPERIMENTS[name]._replace(agents=everyone(budget))
+    for name, budget in (
+        ("equal-recall", "seconds=60"),
+        ("equal-rewrite", "seconds=120"),
+        ("equal-memory", "seconds=300"),
+    )
 }
 
 
@@ -247,12 +257,14 @@ def section(name: str, args: argparse.Namespace) -> str:
         words += ["--agents", *dict.fromkeys(job.agent for job in done)]
         words += ["--scales", *(f"{scale:g}" for scale in sorted({job.scale for job in done if job.scale}))]
     rows = compare.rows(play(experiment, done, args.episodes, args.workers))
+    same = f" Everyone has the same budget, {experiment.agents[0].budget}." if experiment.equal else ""
     parts = [
-        f"## {name}\n\n{experiment.about}",
+        f"## {name}\n\n{experiment.about}{same}",
         f"`python benchmarks/results.py {shlex.join(words)}`, {results_page.stamp()}",
         results_page.table(rows, experiment.tests, experiment.score),
         learning(done) if experiment.curve else "",
         results_page.verdicts(rows, experiment.tests, experiment.score),
+        experiment.why,
         f"Not run: {', '.join(missing)}." if missing else "",
     ]
     return "\n\n".join(part for part in parts if part)

@@ -43,7 +43,7 @@ def stamp() -> str:
 
 def table(rows: list[Row], env_ids: Sequence[str], score: str) -> str:
     """A line for each agent, a column for each environment, costs before them."""
-    head = ["agent", "seeds", "parameters", "memory", "FLOPs/decision", "steps", "FLOPs", "seconds", *env_ids]
+    head = ["agent", "seeds", "parameters", "memory", "FLOPs/decision", "steps", "FLOPs", "CPU seconds", *env_ids]
     lines = [head, ["---"] * len(head)]
     for agent in dict.fromkeys(row["agent"] for row in rows):
         mine = {row["env"]: row for row in rows if row["agent"] == agent}
@@ -54,7 +54,7 @@ def table(rows: list[Row], env_ids: Sequence[str], score: str) -> str:
     return f"Score: {score}.\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-_COSTS = ("trained_parameters", "state_bytes", "flops_per_step", "steps", "flops", "seconds")
+_COSTS = ("trained_parameters", "state_bytes", "flops_per_step", "steps", "flops", "cpu_seconds")
 
 
 def _cell(metric: dict[str, Any] | None) -> str:

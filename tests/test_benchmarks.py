@@ -50,7 +50,9 @@ def test_experiments_resolve(name: str, tmp_path: Path) -> None:
 
 def finished(folder: Path, score: list[float], agent: str, trained_on: str = "E") -> dict[str, Any]:
     """One row of a comparison."""
-    costs = dict.fromkeys(("trained_parameters", "state_bytes", "flops_per_step", "steps", "flops", "seconds"), 1000.0)
+    costs = dict.fromkeys(
+        ("trained_parameters", "state_bytes", "flops_per_step", "steps", "flops", "cpu_seconds"), 1000.0
+    )
     iqm, low, high = score
     return {"agent": agent, "env": "E", "trained_on": trained_on, "seeds": [100, 101], **costs,
             "success": {"iqm": iqm, "low": low, "high": high}}  # fmt: skip
