@@ -94,6 +94,29 @@ def test_the_plan_says_what_is_done_and_what_it_costs(tmp_path: Path) -> None:
 # -- restarts ------------------------------------------------------------
 
 
+def test_a_budget_that_does_not_fit_names_the_job(tmp_path: Path) -> None:
+    fits, tiny = jobs(tmp_path)[0], replace(jobs(tmp_path)[-1], budget="flops=10")
+    with pytest.raises(
+        ValueError, match=r"none on RecallMix-N8-D16-v0: the budget flops=10 is less than one iteration"
+    ):
+        plan.table([fits, tiny])
+
+
+def test_seconds_are_estimated_from_runs_that_are_alike(tmp_path: Path) -> None:
+    done, new, *_ = jobs(tmp_path)
+    wide = resolve(replace(new, scale=4.0, hp={"num_envs": 8, "num_steps": 16}))
+    flops, seconds = plan.estimate([new], usual=1e3)
+    assert seconds == flops / 1e3  # nothing is known yet
+    result = run.train(done)
+    assert plan.estimate([new], usual=1e3) == pytest.approx((result.flops, result.seconds))
+    rate = {"flops": 5.0 * result.flops, "seconds": result.seconds}  # a wide one was five times as fast
+    other = replace(wide, seed=9).folder
+    other.mkdir(parents=True)
+    (other / "result.json").write_text(json.dumps(json.loads((done.folder / "result.json").read_text()) | rate))
+    flops, seconds = plan.estimate([wide], usual=1e3)
+    assert flops / seconds == pytest.approx(rate["flops"] / rate["seconds"])
+
+
 def test_what_is_finished_is_skipped_and_what_is_claimed_is_waited_for(tmp_path: Path) -> None:
     done, half, held, _ = jobs(tmp_path)
     run.train(done)
