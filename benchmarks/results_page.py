@@ -91,6 +91,25 @@ def _told(ours: dict[str, Any], theirs: dict[str, Any], lower_is_better: bool) -
     return "ahead of" if above else "behind" if below else "not told apart from"
 
 
+def few(rows: list[Row]) -> str:
+    """A warning where an interval is of few seeds."""
+    least = min(len(row["seeds"]) for row in rows if row["trained_on"])
+    return "Ten seeds were planned: an interval over so few is little more than their range." if least < 5 else ""
+
+
+def not_run(labels: Sequence[str]) -> str:
+    """Say which agents are missing, those of the same sizes together; labels are `agent` or `agent-16x`."""
+    sizes: dict[str, list[str]] = {}
+    for label in labels:
+        agent, _, size = label.rpartition("-") if label.endswith("x") else (label, "", "")
+        sizes.setdefault(agent, []).append(size)
+    alike: dict[str, list[str]] = {}
+    for agent, found in sizes.items():
+        alike.setdefault(" ".join(found), []).append(agent)
+    groups = (", ".join(names) + f" at {size}" * bool(size) for size, names in alike.items())
+    return f"Not run: {'; '.join(groups)}." if labels else ""
+
+
 def refresh(page: Path, name: str, text: str) -> None:
     """Write or replace the section of an experiment; the other sections stay, in their order."""
     old = page.read_text() if page.exists() else ""

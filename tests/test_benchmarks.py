@@ -69,6 +69,9 @@ def test_the_page_has_a_section_for_each_experiment_and_every_verdict(tmp_path: 
     assert "| gru-1x | 2 | 1k | 1kB |" in results_page.table(rows, ["E"], "success")
     told = results_page.verdicts(rows, ["E"], "success")
     assert "* E: ahead of gru-1x; not told apart from lstm-1x; behind slots-1x." in told and "random" not in told
+    assert "Ten seeds were planned" in results_page.few(rows)
+    missing = ["gru-4x", "gru-64x", "lstm-4x", "lstm-64x", "sb3-ppo-1x", "gru-growing"]
+    assert results_page.not_run(missing) == "Not run: gru, lstm at 4x 64x; sb3-ppo at 1x; gru-growing."
     page = tmp_path / "results.md"
     for name, text in (("a", "## a\n\nold"), ("b", "## b\n\nkept"), ("a", "## a\n\nnew")):
         results_page.refresh(page, name, text)
