@@ -92,7 +92,7 @@ def run(seeds: range = SEEDS) -> Report:
     axes.loglog(WIDTHS, np.exp(logs).mean(1), "o-", base=2, label=f"one layer: to the power {slope.mean():.2f}")
     axes.loglog(DEEP, np.exp(deeper).mean(1), "o-", base=2, label=f"under a read-out: {steep.mean():.2f}")
     axes.legend()
-    once, often = (np.array([replay(256, 8, 50, seed, steps) for seed in seeds]) for steps in (1, 20))
+    once, often = (np.array([replay(256, 8, 50, seed, steps) for seed in seeds]) for steps in (1, 100))
     return Report(
         "Contexts that are generated, not stored, let one matrix hold many contradicting tasks; their number grows in "
         "proportion to the width.",
@@ -101,13 +101,14 @@ def run(seeds: range = SEEDS) -> Report:
         table,
         figure,
         f"At width 256, {found[256, 8, False].mean():.0f} tasks of {INPUTS} inputs are held by one layer: more outputs "
-        "are more parameters and more bits, but no more tasks. The same layer as the hidden one of a network, under a "
-        "fixed random read-out that is seen through the context too, makes a change in one task orthogonal to another "
+        "are more parameters and more bits, but no more tasks. A trained layer of n x n weights under a fixed random "
+        "read-out that is seen through the context too, all of it linear, makes a change in one task orthogonal to "
+        "another "
         f"in two ways at once: {found[256, 8, True].mean():.0f} tasks at width 256, growing to the power "
         f"{cell(steep)}. A table of the answers would need one bit for each bit held, and the layer spends 32 on each "
         "parameter. Uniform replay, 50 tasks in a ReLU network that is given the input and the code of the task, "
-        f"half of the same bits its buffer: {cell(once)} of the answers right at the same FLOPs, {cell(often)} at "
-        "twenty times as many.",
+        f"half of the same bits its buffer: {cell(once)} of the answers right at about the same FLOPs, {cell(often)} "
+        "at a hundred times as many.",
     )
 
 
