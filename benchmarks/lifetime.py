@@ -46,7 +46,7 @@ TABLES: dict[str, tuple[list[str], ...]] = {
 }  # fmt: skip
 
 
-def cost(steps: int, lives: int = 32) -> None:
+def cost(steps: int, lives: int) -> None:
     """Print what a decision costs in the labyrinth, after 1,000 steps and after `steps`, in CPU time of one core."""
     print("| agent | after steps | ms a decision | MFLOP | KiB of state |\n|---|---|---|---|---|")
     for name in ("lifetime", "lifetime-table"):
@@ -80,7 +80,7 @@ def main() -> int:
     for name in args.tables:
         print(f"\n## {name}\n", flush=True)
         if name == "cost":
-            cost(args.steps)
+            cost(args.steps, args.lives)
             continue
         for flags in TABLES[name]:
             argv = [*flags, "--lives", str(args.lives), "--seed", str(args.seed)]
