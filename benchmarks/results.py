@@ -152,8 +152,8 @@ EXPERIMENTS = {
         "EndlessTMaze-Uniform-L50-C10-v0",
         "flops=4e11",
         ("EndlessTMaze-Uniform-L50-C10-v0", "EndlessTMaze-Fixed-L50-C10-v0", "EndlessTMaze-Fixed-L100-C10-v0"),
-        why="A chain asks for one bit at a time, and a recurrent state of 120 bytes holds it as well. Why the matrix "
-        "loses it in corridors longer than those of the training is not known.",
+        why="A chain asks for one bit at a time, and a recurrent state of 120 bytes holds it as well. In "
+        "corridors longer than those of the training both lose it, on some seeds.",
     ),
     "equal-memory": equal(
         "MiniGrid-MemoryS13: find the cue, keep it, match it.",
