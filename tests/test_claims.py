@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 CLAIMS = Path(__file__).parents[1] / "benchmarks" / "claims"
 
@@ -34,6 +36,62 @@ def test_the_task_just_learned_is_answered_and_inference_needs_distinct_answers(
     assert contexts.learn(64, 8, 1, deep=True)[0].tolist() == [1.0, 1.0]
     told, guessed = contexts.learn(128, 1, 1)[:24:2].T
     assert np.nanmean(guessed) < np.nanmean(told)
+
+
+def test_rewiring_drops_the_smallest_and_grows_where_it_is_told(claim: Any) -> None:
+    net = claim("sparse_nets").Nets(range(2), 1e-3, density=0.5)
+    net.step(*net.batch(*net.task(64), 16))
+    before, masks = [w.clone() for w in net.weights], [m.clone() for m in net.masks]
+    gradient = net.gradients[0].abs() * (masks[0] == 0)
+    norm = net.rewire(0.25, by_gradient=True)
+    gone, grown = ((masks[0] - net.masks[0]) * sign > 0 for sign in (1, -1))
+    for seed in range(2):
+        assert net.masks[0][seed].sum() == masks[0][seed].sum() == 2048
+        kept = masks[0][seed].bool() & ~gone[seed]
+        assert before[0][seed][gone[seed]].abs().max() <= before[0][seed][kept].abs().max()
+        assert net.weights[0][seed][grown[seed]].eq(0).all() and 0 < grown[seed].sum() <= 512
+        assert gradient[seed][grown[seed]].min() >= gradient[seed][net.masks[0][seed] == 0].max()
+    lost = sum((a - b).square().sum((1, 2)) for a, b in zip(before[:2], net.weights[:2], strict=True))
+    assert torch.allclose(norm, torch.as_tensor(lost).sqrt()) and norm.min() > 0
+
+
+def test_the_least_used_unit_is_recycled_without_a_change_of_the_answers(claim: Any) -> None:
+    nets = claim("sparse_nets")
+    net = nets.Nets(range(1), 1e-3, recycle=0.05)
+    x, _ = net.task(32)
+    net.weights[1][:, 7] = 0.0  # nobody reads unit 7 of the first layer
+    net.age[0] += nets.MATURITY
+    hidden = net.forward(x, net.weights)
+    before, answers = net.weights[0].clone(), hidden[2]
+    net.renew(hidden[:2])
+    changed = (before != net.weights[0]).any(1)[0].nonzero().flatten().tolist()
+    assert changed == [7] and net.age[0][0, 7] == 0
+    assert np.allclose(answers, net.forward(x, net.weights)[2])
+
+
+def test_a_barrier_stands_between_a_network_and_its_permutation(claim: Any) -> None:
+    nets, barrier = claim("sparse_nets"), claim("barrier")
+    a = nets.Nets(range(1), 3e-3)
+    x, y = a.task(64)
+    barrier.settle(a, x, y, 150)
+    b = copy.deepcopy(a)
+    order = torch.randperm(nets.HIDDEN, generator=torch.Generator().manual_seed(0))
+    b.weights[0], b.weights[3], b.weights[1] = (
+        a.weights[0][..., order],
+        a.weights[3][..., order],
+        a.weights[1][:, order],
+    )
+    same, other = (barrier.line(a, c, x, y)[:, 0] for c in (a, b))
+    assert np.allclose(same[0], 0, atol=1e-6) and same[2] == 0
+    assert np.allclose(other[1], same[1], atol=1e-5) and other[0] > 0.5
+
+
+def test_rewiring_reports_every_contestant_and_a_margin(claim: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rewiring = claim("rewiring")
+    monkeypatch.setattr(rewiring, "UPDATES", 60)
+    report = rewiring.run(range(1), tasks=6, steps=10)
+    assert report.margin.shape == (1,) and len(report.table) == 1 + 2 * 13
+    assert all(way in report.reading for way in rewiring.SETTINGS)
 
 
 def test_pages_are_taken_apart_by_name(claim: Any) -> None:

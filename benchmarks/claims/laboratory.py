@@ -37,12 +37,16 @@ def cell(scores: np.ndarray, digits: int = 2) -> str:
     return f"{value:.{digits}f} [{low:.{digits}f} {high:.{digits}f}]"
 
 
+def grid(table: list[list[str]]) -> str:
+    """A table in Markdown, the head first."""
+    head, *rows = table
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *rows))
+
+
 def page(name: str, report: Report) -> str:
     """A claim as a section of Markdown; its picture is saved."""
     IMAGES.mkdir(exist_ok=True)
     report.figure.savefig(IMAGES / f"claim-{name}.png", dpi=70, metadata={"Software": None})
-    head, *rows = report.table
-    lines = [head, ["---"] * len(head), *rows]
     return "\n".join(
         [
             f"## {name}: {report.verdict}",
@@ -54,7 +58,7 @@ def page(name: str, report: Report) -> str:
             f"**Verdict: {report.verdict}.** Margin {cell(report.margin, 3)} over {len(report.margin)} seeds.",
             *(["", report.reading] if report.reading else []),
             "",
-            *("| " + " | ".join(line) + " |" for line in lines),
+            grid(report.table),
             "",
             f"![{name}](images/claim-{name}.png)",
             "",
