@@ -99,3 +99,31 @@ def test_pages_are_taken_apart_by_name(claim: Any) -> None:
     assert sections == {"one": "## one: holds\n\nbody\n", "two": "## two: fails\n\nmore\n"}
     with pytest.raises(SystemExit, match="No claim named nonsense"):
         claim("all").main(["nonsense"])
+
+
+def test_the_lives_of_a_graft_differ_in_their_cues_alone(claim: Any) -> None:
+    lives = claim("lives")
+    for world, cued in ((lives.recall, lives.PAIRS), (lives.tmaze, 1)):
+        life = world(3)
+        changed = (life.own != life.other).any(-1)  # (T, B)
+        assert changed[:cued].all() and not changed[cued:].any()
+        assert (life.right != life.wrong).all()
+        signs = [past[:cued].sort(0).values for past in (life.own, life.same)]
+        assert torch.equal(*signs)  # the same cues, in any order
+
+
+def test_a_graft_moves_what_the_matrix_alone_holds(claim: Any) -> None:
+    """An agent that is trained for a moment holds its cues in the matrix; whatever is grafted, each answer is one."""
+    explained, lives = claim("explained"), claim("lives")
+    model = lives.trained("RecallMix-N8-D16-v0", 0, 40_000)
+    nothing, matrix, controller, both, same = explained.graft(model, lives.recall(1))
+    assert matrix[0] > 0.6 and nothing[1] > 0.6 and same[1] > 0.6
+    assert controller[0] < 0.5 and both[0] > 0.6
+
+
+def test_a_probe_finds_a_linear_code_and_nothing_in_shuffled_labels(claim: Any) -> None:
+    rng = torch.Generator().manual_seed(0)
+    labels = torch.randint(3, (600,), generator=rng)
+    x = torch.eye(3)[labels] @ torch.randn(3, 20, generator=rng) + 0.1 * torch.randn(600, 20, generator=rng)
+    right, shuffled = claim("explained").probe(x, labels, torch.arange(600) < 300, rng)
+    assert right > 0.95 and 0.2 < shuffled < 0.5
