@@ -2,7 +2,7 @@
 
 `torch.utils.flop_counter` counts matrix products, convolutions and attention, a multiply-add as two. Added here:
 
-* the triangular solve, T^2 V for a unit triangle of T and V right-hand sides;
+* the triangular solve, T^2 V for a unit triangle of T and V right-hand sides; the triangular root, S^3 / 3;
 * elementwise operations and reductions, as many per element as their formula has, a sine or an exponential as one;
 * Adam, and the clipping of gradients;
 * compiled loops, which torch does not see, through their equivalents in torch.
@@ -46,7 +46,14 @@ def _product(out: Any, a: Any, b: Any, *args: Any, out_shape: Any = None, **kwar
     return int(2 * a[0] * a[1] * a[2] * b[2])
 
 
-_PRODUCTS: dict[Any, Any] = {_ATEN.linalg_solve_triangular: _triangular, _ATEN.baddbmm_: _product}
+def _cholesky(a: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
+    """The triangular root of a (S, S) matrix."""
+    return int(a[-1] ** 3 // 3)
+
+
+_PRODUCTS: dict[Any, Any] = {
+    _ATEN.linalg_solve_triangular: _triangular, _ATEN.baddbmm_: _product, _ATEN.linalg_cholesky_ex: _cholesky,
+}  # fmt: skip
 
 _PER_ELEMENT: dict[Any, int] = {
     _ATEN.addcmul: 2, _ATEN.addcmul_: 2, _ATEN.addcdiv: 2, _ATEN.addcdiv_: 2, _ATEN.lerp: 3, _ATEN.lerp_: 3,
@@ -111,9 +118,12 @@ def flops(model: MemoryPPO) -> dict[str, float]:
     model.optimizer.zero_grad()  # adding to gradients that are there would be counted
     with torch.no_grad():
         acting = count_flops(act) / batch
-    training = count_flops(update) + c.num_minibatches * ADAM_STEP * _size(model)
+    adam = ADAM_STEP * sum(part.numel() for part in policy.parameters() if part.requires_grad)
+    training = count_flops(update) + c.num_minibatches * adam
     model.optimizer.zero_grad()
-    return {"act": acting, "train": c.update_epochs * training / (batch * c.num_steps)}
+    contexts = copy.deepcopy(policy.contexts)  # it learns
+    settling = 0 if contexts is None else count_flops(lambda: contexts.settle(roll))
+    return {"act": acting, "train": (c.update_epochs * training + settling) / (batch * c.num_steps)}
 
 
 def stats(model: MemoryPPO) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,10 @@ class PPOConfig:
     """Hidden width of the policy head and of the value head."""
     normalize_obs: bool = True
     """Normalise by running moments: symbols, and numbers whose space is not within [-1, 1]."""
+    contexts: int = 0
+    """N, contexts through which encoder and heads are seen, which adds no parameter to them; 0 for plain layers."""
+    context_from: Literal["inferred", "told", "none"] = "inferred"
+    """How a context is chosen: by surprise, told by a stream of tasks (a yardstick), or always the first."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,11 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from agents.config import PPOConfig
+from agents.contexts import Contexts, superpose
 from agents.core import reset
 from agents.cores import CORES
 from agents.encoder import Encoder, TensorObs
+from agents.rollout import Rollout
 
 
 class Categoricals:
@@ -89,6 +91,10 @@ class Policy(nn.Module):
         last = cast(nn.Linear, self.pi[2])
         nn.init.orthogonal_(last.weight, 0.01)
         nn.init.zeros_(last.bias)
+        self.contexts: Contexts | None = None
+        if config.contexts:
+            layers = superpose([self.encoder, self.pi, self.vf], seed)
+            self.contexts = Contexts(layers, observation_space, self.sizes, config, seed)
 
     def step(self, obs: TensorObs, state: Any, starts: Tensor) -> tuple[Categoricals, Tensor, Any]:
         """One step: obs (B, ...), starts (B,) bool -> distribution, values (B,), next state."""
@@ -109,6 +115,19 @@ class Policy(nn.Module):
         xs = self.encoder(obs)
         ys, state, info = self.core.unroll(xs, state, starts)
         return Evaluation(*self._heads(xs, ys, state), info)
+
+    def tell(self, task: int) -> None:
+        """Say which task is on; only contexts that are told listen."""
+        if self.contexts is not None and self.contexts.how == "told":
+            self.contexts.enter(task % self.contexts.count)
+
+    def settle(self, rollout: Rollout) -> bool:
+        """Choose the context by what happened; False if the policy should not learn from it. Always True without."""
+        return self.contexts is None or self.contexts.settle(rollout)
+
+    def where(self) -> dict[str, float]:
+        """What the log says of contexts."""
+        return {} if self.contexts is None else self.contexts.log()
 
     def to_env(self, actions: Tensor) -> np.ndarray:
         """Actions (B, k) of the network as the environment expects them."""

@@ -144,7 +144,8 @@ class MemoryPPO:
             if not self._collect(steps):
                 break
             self._callback.on_rollout_end()
-            self._train()
+            if self.policy.settle(self.rollout):
+                self._train()
             iteration += 1
             if log_interval and iteration % log_interval == 0:
                 self._log()
@@ -165,6 +166,7 @@ class MemoryPPO:
 
     def _collect(self, steps: int) -> bool:
         """Fill the rollout; False if a callback asked to stop."""
+        self.policy.tell(getattr(self.world, "task", 0))
         with torch.inference_mode(), self.policy.encoder.frozen():
             return self._act(steps)
 
@@ -233,7 +235,7 @@ class MemoryPPO:
         state = type(roll.state)(*(part[few] for part in roll.state))
         xs = self.policy.encoder({key: part[: roll.steps, few] for key, part in roll.obs.items()})
         found = self.policy.core.diagnose(xs, state, roll.starts[: roll.steps, few])
-        return {f"memory/{name}": float(value) for name, value in found.items()}
+        return {f"memory/{name}": float(value) for name, value in found.items()} | self.policy.where()
 
     def _update(self, columns: Tensor, write_cost: float, may_skip: bool) -> dict[str, float]:
         """One minibatch of whole environment columns."""

@@ -33,6 +33,7 @@ SHOTS: dict[str, Shot] = {
     "recall": Shot("Recall-N8-D16-v0", "oracle", 3),
     "tmaze": Shot("NoisyTMaze-M4-L10-v0", "oracle", 11),
     "endless": Shot("EndlessTMaze-Uniform-L10-C10-v0", "oracle", 12),
+    "shuffled": Shot("ShuffledTMaze-K1-M1-Max10-v0", "oracle", 4),
     "labyrinth": Shot("Labyrinth-v0", "never-reverse", 45),
     "keydoor": Shot("DarkKeyDoor-8-v0", "never-reverse", 30),
     "maze": Shot("BraidedMaze-21-v0", "greedy-map", 90),

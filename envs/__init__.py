@@ -23,6 +23,7 @@ from envs.keydoor import KeyDoor
 from envs.labyrinth import Labyrinth
 from envs.maze import Maze
 from envs.recall import Recall
+from envs.shuffled import ShuffledTMaze
 from envs.tmaze import EndlessTMaze, TMaze
 from envs.treasure import MEMORY_MAZE, Treasure
 from envs.world import Obs, Transition, World
@@ -80,6 +81,8 @@ FAMILIES: tuple[Family, ...] = (
            {"noise": True}, 0.5, 600_000),
     Family("NoisyTMaze-M{bits}-Max{length}-v0", TMaze, {"bits": (1, 4, 8), "length": _SHORT},
            {"noise": True, "random_length": True}, 0.5, 600_000),
+    Family("ShuffledTMaze-K{task}-M{bits}-Max{length}-v0", ShuffledTMaze,
+           {"task": tuple(range(10)), "bits": (1, 4), "length": (10,)}, {}, 0.5, 100_000),
     Family("EndlessTMaze-Fixed-L{length}-C{corridors}-v0", EndlessTMaze, _LINKS, {}, 0.5, 600_000),
     Family("EndlessTMaze-Uniform-L{length}-C{corridors}-v0", EndlessTMaze, _LINKS,
            {"random_length": True}, 0.5, 600_000),

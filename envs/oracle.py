@@ -15,6 +15,7 @@ from envs.keydoor import KeyDoor
 from envs.labyrinth import Labyrinth
 from envs.maze import Maze
 from envs.recall import Recall
+from envs.shuffled import ShuffledTMaze
 from envs.tmaze import EndlessTMaze, TMaze
 from envs.world import Obs, World
 
@@ -171,6 +172,12 @@ def _tmaze_oracle(world: TMaze) -> Oracle:
     return Oracle(bits, act)
 
 
+def _shuffled_oracle(world: ShuffledTMaze) -> Oracle:
+    """Be told the shuffle, and play the maze inside."""
+    inside, hands = _tmaze_oracle(world), world.hands.argsort()
+    return Oracle(inside.width, lambda obs, cues: hands[inside.act(world.sorted(obs), cues)])
+
+
 def _endless_oracle(world: EndlessTMaze) -> Oracle:
     """Keep the newest cue."""
 
@@ -190,11 +197,13 @@ _OPTIMA: dict[Any, Callable[[dict[str, Any]], Optimum]] = {
     Detour: _detour_optimum,
     Recall: _recall_optimum,
     TMaze: _tmaze_optimum,
+    ShuffledTMaze: _tmaze_optimum,
     EndlessTMaze: _endless_optimum,
 }
 ORACLES: dict[type[World], Callable[[Any], Any]] = {
     Labyrinth: labyrinth_oracle.Patrol,
     Recall: _recall_oracle,
     TMaze: _tmaze_oracle,
+    ShuffledTMaze: _shuffled_oracle,
     EndlessTMaze: _endless_oracle,
 }

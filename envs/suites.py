@@ -73,6 +73,13 @@ _REWRITE = Suite(
     ),
     train_on=("EndlessTMaze-Uniform-L50-C10-v0",),
 )  # fmt: skip
+_SHUFFLED = Suite(
+    "shuffled",
+    "Tasks that contradict each other, one after the other: train.py --stream shuffled.",
+    tuple(f"ShuffledTMaze-K{task}-M1-Max10-v0" for task in range(5)),
+    ("continual",),
+    128,
+)
 _MICE = "Rosenberg et al. 2021, eLife 10:e66175"
 _LABYRINTH = Suite(
     "labyrinth",
@@ -174,6 +181,7 @@ _FULL = (
     _RECALL,
     _HORIZON,
     _REWRITE,
+    _SHUFFLED,
     _LABYRINTH,
     _KEYDOOR,
     _ROUTES,
@@ -191,6 +199,7 @@ _SMOKE = Suite(
         "TMaze-L10-v0",
         "NoisyTMaze-M4-Max10-v0",
         "EndlessTMaze-Uniform-L10-C10-v0",
+        "ShuffledTMaze-K1-M1-Max10-v0",
         "Labyrinth-Depth4-v0",
         "DarkKeyDoor-8-Relayout500-v0",
         "BraidedMaze-11-v0",

@@ -148,7 +148,9 @@ def typed(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
         try:
             checked[key] = convert(hints[key], value)
         except ValueError:
-            expected = getattr(hints[key], "__name__", str(hints[key]))
+            choices = " or ".join(map(repr, typing.get_args(hints[key])))
+            literal = typing.get_origin(hints[key]) is typing.Literal
+            expected = choices if literal else getattr(hints[key], "__name__", str(hints[key]))
             raise ValueError(f"hyperparameter {key!r} of {kind.__name__} must be {expected}, got {value!r}.") from None
         limits.check_hyperparameter(key, checked[key])
     return checked
@@ -202,7 +204,7 @@ def write(config: RunConfig, path: Path) -> None:
 def read(path: Path) -> RunConfig:
     """Read the config of a run folder; ValueError if the file is not one."""
     try:
-        config = RunConfig(**json.loads(path.read_text()))
+        config = _complete(RunConfig(**json.loads(path.read_text())))
         for name, hint in typing.get_type_hints(RunConfig).items():
             kind = typing.get_origin(hint) or hint
             if isinstance(kind, type) and kind is not types.UnionType and not isinstance(getattr(config, name), kind):
@@ -212,6 +214,14 @@ def read(path: Path) -> RunConfig:
         raise ValueError(
             f"{path} does not describe a run ({error}): name a folder that train.py has written."
         ) from error
+
+
+def _complete(config: RunConfig) -> RunConfig:
+    """Add hyperparameters that came later than a config.json, with their defaults: which change nothing."""
+    if config.agent not in agents.AGENTS or not isinstance(config.hp, dict):
+        return config
+    defaults = json.loads(json.dumps(asdict(kind(config.agent)())))
+    return replace(config, hp=defaults | config.hp) if config.hp else config
 
 
 def of(folder: Path) -> RunConfig:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from agents.contexts import orient
 from envs.world import Obs, Transition, World
 
 
@@ -92,8 +93,16 @@ def evaluate(
 ) -> Episodes:
     """Play at least `episodes` episodes, the same number in every environment of `world`.
 
-    Their results are in the order of the episodes' ends, environment by environment within a step.
+    Their results are in the order of the episodes' ends, environment by environment within a step. An agent that infers
+    contexts looks around in `world` before it begins.
     """
+    with orient(policy, world, seed):
+        return _play(policy, world, episodes, seed, deterministic, watches)
+
+
+def _play(
+    policy: Policy, world: World, episodes: int, seed: int, deterministic: bool, watches: Sequence[Watch]
+) -> Episodes:
     rounds = -(-episodes // world.num_envs)
     played = np.zeros(world.num_envs, np.int64)
     returns, lengths = np.zeros(world.num_envs), np.zeros(world.num_envs, np.int64)

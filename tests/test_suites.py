@@ -33,7 +33,7 @@ def test_suites_cannot_be_changed() -> None:
 def test_every_suite_of_the_plan_is_there() -> None:
     assert set(SUITES) == {
         "recall", "horizon", "rewrite", "labyrinth", "keydoor", "routes", "atlas", "treasure", "detour",
-        "minigrid-memory", "minigrid-explore", "smoke", "all",
+        "minigrid-memory", "minigrid-explore", "shuffled", "smoke", "all",
     }  # fmt: skip
 
 

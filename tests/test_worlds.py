@@ -25,7 +25,7 @@ FAMILY_IDS = [family.ids()[0] for family in envs.FAMILIES]
 ORACLE_IDS = [
     "Recall-N8-D0-v0", "Recall-N32-D16-v0", "Recall-N512-D100-v0", "RecallMix-N32-D16-v0", "TMaze-L100-v0",
     "TMaze-Max50-v0", "NoisyTMaze-M8-L1000-v0", "NoisyTMaze-M4-Max50-v0", "EndlessTMaze-Fixed-L10-C10-v0",
-    "EndlessTMaze-Uniform-L50-C10-v0",
+    "EndlessTMaze-Uniform-L50-C10-v0", "ShuffledTMaze-K3-M4-Max10-v0",
 ]  # fmt: skip
 
 INFORMED_IDS = ["BraidedMaze-11-v0", "Atlas-S11-K2-v0", "Detour-Close-11-v0", "Detour-Latent-11-v0"]

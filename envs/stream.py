@@ -1,0 +1,106 @@
+"""Stream: one task after another behind one interface, without a label and without a sign of where one ends."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+
+from envs.world import Obs, Transition, World, copy_obs, fresh_seed, write_row
+
+
+class Stream(World):
+    """A world that becomes another task after every `share` steps, `repeats` times through all of them.
+
+    Episodes under way are cut then (`truncated`), and the next observation is of the new task. The last task stays
+    as long as one likes. `task` is the number of the present one: for yardsticks, not for agents.
+
+    Args:
+        worlds: the tasks in their order, as many environments each, of the same spaces.
+        share: steps of the batch in each task.
+        repeats: passes through all tasks.
+    """
+
+    def __init__(self, worlds: list[World], share: int, repeats: int = 1) -> None:
+        check([(f"task {i}", world) for i, world in enumerate(worlds)])
+        if share < 1 or repeats < 1:
+            raise ValueError(f"a stream needs share >= 1 and repeats >= 1, got share={share}, repeats={repeats}.")
+        self.worlds, self.share, self.segments = worlds, share, len(worlds) * repeats
+        self.num_envs, self.observation_space = worlds[0].num_envs, worlds[0].observation_space
+        self.action_space, self.resumable = worlds[0].action_space, all(world.resumable for world in worlds)
+        self._time, self._seed = 0, 0
+
+    @property
+    def segment(self) -> int:
+        """How many tasks were left behind."""
+        return min(self._time // self.share, self.segments - 1)
+
+    @property
+    def task(self) -> int:
+        """The number of the present task."""
+        return self.segment % len(self.worlds)
+
+    @property
+    def world(self) -> World:
+        """The present task."""
+        return self.worlds[self.task]
+
+    def reset(self, seed: int | None = None) -> Obs:
+        """Begin the stream anew."""
+        self._time, self._seed = 0, int(fresh_seed(None)) >> 33 if seed is None else seed
+        return self.world.reset(self._seed)
+
+    def step(self, actions: np.ndarray) -> Transition:
+        """Take one action in every environment of the present task."""
+        before, out = self.segment, self.world.step(actions)
+        self._time += 1
+        if self.segment == before:
+            return out
+        final, ended = copy_obs(out.obs), out.terminated | out.truncated
+        for i in np.flatnonzero(ended).tolist():
+            last = (
+                {k: part[i] for k, part in out.final_obs.items()}
+                if isinstance(out.final_obs, dict)
+                else out.final_obs[i]
+            )
+            write_row(final, i, last)
+        obs = self.world.reset(self._seed + self.segment)
+        return out._replace(obs=obs, truncated=~out.terminated, final_obs=final)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the time, and the state of the present task: the others will begin anew."""
+        return {"stream": np.array([self._time, self._seed])} | self.world.state()
+
+    def load_state(self, state: dict[str, np.ndarray]) -> Obs:
+        """Continue from `state()`."""
+        self._time, self._seed = (int(x) for x in state["stream"])
+        return self.world.load_state({name: part for name, part in state.items() if name != "stream"})
+
+    def render(self, i: int = 0) -> np.ndarray:
+        """Draw environment i."""
+        return self.world.render(i)
+
+    def ansi(self, i: int = 0) -> str:
+        """Describe environment i."""
+        return self.world.ansi(i)
+
+    def trace(self) -> dict[str, np.ndarray]:
+        """Return what the last step did."""
+        return self.world.trace()
+
+    def close(self) -> None:
+        """Close all tasks."""
+        for world in self.worlds:
+            world.close()
+
+
+def check(worlds: list[tuple[str, World]]) -> None:
+    """Raise a ValueError that names two worlds whose spaces differ."""
+    for (one, a), (other, b) in combinations(worlds, 2):
+        for name in ("observation_space", "action_space"):
+            mine, its = getattr(a, name), getattr(b, name)
+            if mine != its:
+                raise ValueError(
+                    f"the tasks of a stream must have the same spaces, but the {name.replace('_', ' ')} of {one} is "
+                    f"{mine} and that of {other} is {its}."
+                )
