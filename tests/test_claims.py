@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
@@ -88,10 +89,82 @@ def test_a_barrier_stands_between_a_network_and_its_permutation(claim: Any) -> N
 
 def test_rewiring_reports_every_contestant_and_a_margin(claim: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     rewiring = claim("rewiring")
-    monkeypatch.setattr(rewiring, "UPDATES", 60)
+    monkeypatch.setattr(rewiring, "UPDATES", 30)
     report = rewiring.run(range(1), tasks=6, steps=10)
     assert report.margin.shape == (1,) and len(report.table) == 1 + 2 * 13
     assert all(way in report.reading for way in rewiring.SETTINGS)
+
+
+def test_the_value_asked_for_is_the_one_whose_marks_multiply_to_one(claim: Any) -> None:
+    lab = claim("recall_controllers")
+    x, bits = lab.Recall(range(2)).episodes(3)
+    symbols, values, marks = x[..., : lab.WIDTH], x[..., lab.WIDTH : lab.WIDTH + lab.BITS], x[..., -5:-2].prod(-1)
+    shown = 2 * lab.SYMBOLS
+    assert x[..., -2].eq(torch.tensor([0.0] * shown + [1.0] * lab.SYMBOLS)).all() and values[:, :, shown:].eq(0).all()
+    for seed, episode, asked in np.ndindex(2, 3, lab.SYMBOLS):
+        same = (symbols[seed, episode, :shown] == symbols[seed, episode, shown + asked]).all(-1)
+        answers = values[seed, episode, :shown][same & (marks[seed, episode, :shown] > 0)]
+        assert (answers == bits[seed, episode, asked]).all(-1).any()
+
+
+def test_a_subspace_is_turned_without_stretching(claim: Any) -> None:
+    lab = claim("recall_controllers")
+    task = lab.Recall(range(2))
+    space = lab.Subspace(task, turned=True)
+    z = task.draw(3, 20)
+    moved = space.lift(z) - task.start[:, None]
+    assert torch.allclose(moved.norm(dim=-1), z.norm(dim=-1), rtol=1e-4)
+    assert torch.allclose(space.lower(moved[:, 0], 20), z[:, 0], atol=1e-4)
+
+
+def test_dimensions_double_until_all_are_trained(claim: Any) -> None:
+    search = claim("search")
+    number = search.NUMBER
+    assert [search.dimension(16, 0.0, p) for p in (0, 0.5, 0.99)] == [16] * 3
+    sizes = [search.dimension(16, 0.5, p / 100) for p in range(100)]
+    assert sorted(set(sizes)) == [16, 32, 64, 128, 256, 512, number] and sizes == sorted(sizes)
+    assert sizes[49] == 512 and sizes[50] == number
+
+
+def test_search_learns_and_charges_for_the_projection(claim: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = claim("search")
+    budget = 3 * search.FORWARD * 200
+    plain, few = (search.contest("backprop", range(2), budget, start=start)[:, -1] for start in (0, 16))
+    assert plain.min() > 0.65 > few.max()
+    calls = list[int]()
+    monkeypatch.setattr(search.Recall, "loss", counted(search.Recall.loss, calls))
+    for start in (0, search.NUMBER):
+        search.contest("backprop", range(1), budget / 4, start=start)
+    assert calls.count(1) == 50 + int(np.ceil(50 / (1 + 4 * search.NUMBER**2 / (3 * search.FORWARD))))
+
+
+def counted(loss: Any, calls: list[int]) -> Any:
+    """The loss, which notes how many controllers of a seed each call is for."""
+
+    def noted(task: Any, theta: torch.Tensor, *batch: torch.Tensor) -> torch.Tensor:
+        calls.append(theta.shape[1])
+        return loss(task, theta, *batch)
+
+    return noted
+
+
+def test_cma_es_finds_a_point_of_its_subspace(claim: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cma")
+    search = claim("search")
+    goal = search.Subspace(search.Recall(range(1)), turned=True).lift(torch.full((1, 8), 0.5))
+    monkeypatch.setattr(search.Recall, "loss", lambda task, theta, *batch: (theta - goal).norm(dim=-1))
+    monkeypatch.setattr(search.Recall, "score", lambda task, theta: (theta - goal).norm(dim=-1).numpy())
+    found = search.contest("CMA-ES", range(1), 3 * search.FORWARD * 400, start=8, sigma=0.3)
+    assert found[0, -1] < 0.1 < found[0, 0]
+
+
+def test_search_reports_a_margin_against_the_better_rival(claim: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = claim("search")
+    if importlib.util.find_spec("cma") is None:  # only this contestant needs it
+        monkeypatch.delitem(search.SETTINGS, "CMA-ES")
+    monkeypatch.setattr(search, "MARKS", 5)
+    report = search.run(range(1), 3 * search.FORWARD * 60)
+    assert report.margin.shape == (1,) and [row[0] for row in report.table[1:]] == list(search.SETTINGS)
 
 
 def test_pages_are_taken_apart_by_name(claim: Any) -> None:
