@@ -106,10 +106,10 @@ def run(seeds: range = SEEDS, budget: float = BUDGET) -> Report:
         figure,
         f"Growing does better than the fixed subspace, by {over['fixed subspace']}. But random directions cost more "
         "than their growth gives: backprop along single weights is better than both, and growing is not clearly better "
-        f"than all random directions from the start (turned): {over['backprop, turned']}. CMA-ES does not leave chance in "
-        f"this budget. {NUMBER} parameters; chance is 0.5, all bits are 1. A step of backprop is three forward passes, "
-        f"{3 * FORWARD / 1e6:.1f} MFLOPs; turning to d directions and back is 4 N d more; CMA-ES pays one pass for a "
-        "candidate, and nothing for its own arithmetic.",
+        f"than all random directions from the start (turned): {over['backprop, turned']}. CMA-ES does not leave chance "
+        f"in this budget. {NUMBER} parameters; chance is 0.5, all bits are 1. A step of backprop is three forward "
+        f"passes, {3 * FORWARD / 1e6:.1f} MFLOPs; turning to d directions and back is 4 N d more; CMA-ES pays one pass "
+        "for a candidate, and nothing for its own arithmetic.",
     )
 
 
