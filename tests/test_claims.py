@@ -167,6 +167,26 @@ def test_search_reports_a_margin_against_the_better_rival(claim: Any, monkeypatc
     assert report.margin.shape == (1,) and [row[0] for row in report.table[1:]] == list(search.SETTINGS)
 
 
+def test_growing_agents_are_charged_by_the_size_that_they_have(claim: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    growth = claim("growth")
+    monkeypatch.setattr(growth, "FLOPS", 4e9)
+    monkeypatch.setitem(
+        growth.RUNS, "wider", ("gru-growing", {"hidden": 16, "widest": 32, "plateau": 1, "better": 2.0})
+    )
+    for name, agent, sizes in (("wider", "gru", (16, 32)), ("superposed, D growing from 64", "superposed", (64, 128))):
+        found = growth.train(name, 0)
+        assert [part[1] for part in found.parts] == [growth.cost(agent, size) for size in sizes]
+        spent = sum(steps * price for steps, price in found.parts)
+        assert growth.FLOPS <= spent <= growth.FLOPS + 64 * found.parts[-1][1]
+        assert np.abs(found.curve).max() <= 1
+
+
+def test_growing_loses_to_the_best_fixed_size(claim: Any) -> None:
+    lost = claim("growth").lost
+    assert np.allclose(lost(np.array([[0.5, 0.2, 0.4], [0.5, 0.3, 0.6]])), [0.2, -0.2])
+    assert np.allclose(lost(np.array([[0.2, 0.5, 0.4]])), 0.2)
+
+
 def test_pages_are_taken_apart_by_name(claim: Any) -> None:
     sections = claim("all").written("# Head\n\n## one: holds\n\nbody\n\n## two: fails\n\nmore\n")
     assert sections == {"one": "## one: holds\n\nbody\n", "two": "## two: fails\n\nmore\n"}
