@@ -14,9 +14,12 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
+import envs
+from envs.stream import check
 from experiments import aggregate, cli, grid, run
 from experiments import config as configs
 from experiments import plan as plans
+from experiments import stream as streams
 from experiments.config import RunConfig
 
 
@@ -30,6 +33,12 @@ class Args:
     """Environments: ids of this program, MiniGrid's, or any that gymnasium knows; see --list envs."""
     suite: str = ""
     """What a suite trains on, see --list suites."""
+    stream: tuple[str, ...] = ()
+    """Train one agent through these tasks, ids or a suite, one after the other, without saying where one ends."""
+    stream_repeats: int = 1
+    """Passes through the stream."""
+    stream_fresh: bool = False
+    """A fresh network for each task of the stream, as a yardstick."""
     seed: tuple[int, ...] = (0,)
     """Seeds; every run is repeated with each."""
     budget: Annotated[str, arg(aliases=["-n", "--steps", "--total-timesteps"])] = ""
@@ -82,12 +91,17 @@ def plan(args: Args, hp: dict[str, Any]) -> list[RunConfig]:
     if args.workers is not None and args.workers < 1:
         raise ValueError(f"--workers must be at least 1, got {args.workers}.")
     ids = cli.env_ids(args.env, args.suite, training=True)
-    if not ids:
+    tasks = streams.tasks(",".join(args.stream))
+    if tasks and set(ids) - {tasks[0]}:
+        raise ValueError("--stream names the environments: leave out --env and --suite.")
+    if not (ids := tasks[:1] or ids):
         raise ValueError("no environment: give --env ID or --suite NAME; `python train.py --list envs` shows them.")
     if args.num_envs is not None:
         hp = {"num_envs": args.num_envs} | hp
-    for env_id in ids:
+    for env_id in tasks or ids:
         configs.check_env(env_id, cli.pairs(args.env_kwargs))
+    if tasks:
+        check({env_id: envs.make(env_id, 1, **cli.pairs(args.env_kwargs)) for env_id in tasks})
     hp_of = cli.split_hp(args.agent, hp)
     shared = {k: getattr(args, k) for k in configs.names(RunConfig) if hasattr(args, k) and k not in cli.SWEPT}
     return [
@@ -98,6 +112,7 @@ def plan(args: Args, hp: dict[str, Any]) -> list[RunConfig]:
                 scale=x,
                 seed=s,
                 hp=hp_of[a],
+                stream=",".join(args.stream),
                 **shared | {"env_kwargs": cli.pairs(args.env_kwargs)},
             )
         )

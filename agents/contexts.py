@@ -1,8 +1,8 @@
 """Contexts of a policy: which of the tasks in its superposed layers it is in, told or found out without labels.
 
-With `contexts` N > 0 the linear layers of encoder and heads are seen through one of N generated contexts
-(`agents.superposed_linear`); the trained parameters stay those of the plain layers. Which context is settled once a
-rollout, for all environments together, from how well each of them predicts what happened:
+With `contexts` N > 0 the linear layers of encoder and heads, and the input of the core, are seen through one of N
+generated contexts (`agents.superposed_linear`); the trained parameters stay those of the plain layers. Which context
+is settled once a rollout, for all environments together, from how well each of them predicts what happened:
 
     v_t    = [e_t, e_{t-1}, a_t]                 e a fixed random encoding of the observation, a one-hot
     p_k    = W (c_k * phi(v_t))                  predicts the reward and e_{t+1}; one superposed layer W for all k
@@ -22,7 +22,7 @@ Axes: T time, B batch, N contexts, S samples, X numbers of e, F features.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ from typing_extensions import override
 from agents.config import PPOConfig
 from agents.encoder import Encoder, to_tensors
 from agents.rollout import Rollout
-from agents.superposed_linear import SuperposedLinear, random_codes
+from agents.superposed_linear import SCALE, SuperposedLinear, flip, random_codes
 from agents.superposition import Expansion
 
 if TYPE_CHECKING:
@@ -63,6 +63,25 @@ class ContextLinear(SuperposedLinear):
     def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
         """Answer in the present context: (..., n) -> (..., m)."""
         return F.linear(x * self.context, self.weight, self.bias)
+
+
+class Turn(nn.Module):
+    """Turns a vector of n numbers into the context it was last told to enter, on its way to layers of another kind."""
+
+    context: Tensor  # (n,), -1 or +1
+
+    def __init__(self, width: int, seed: int) -> None:
+        super().__init__()
+        self.expansion = Expansion(CODE, width + width % 2, [SCALE], seed)
+        self.register_buffer("context", torch.ones(width))
+
+    def enter(self, code: Tensor) -> None:
+        """Turn into the context of a code (U,) from now on."""
+        self.context.copy_(flip(torch.ones_like(self.context), code @ self.expansion.omega[0]))
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.context
 
 
 def superpose(parts: list[nn.Module], seed: int) -> list[ContextLinear]:
@@ -106,9 +125,13 @@ class Contexts(nn.Module):
     codes: Tensor
 
     def __init__(
-        self, layers: list[ContextLinear], observation_space: gym.Space[Any], actions: list[int], config: PPOConfig,
+        self,
+        layers: Sequence[ContextLinear | Turn],
+        observation_space: gym.Space[Any],
+        actions: list[int],
+        config: PPOConfig,
         seed: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.layers, self.actions, self.how, self.count = tuple(layers), actions, config.context_from, config.contexts
         self.register_buffer("codes", random_codes(config.contexts, CODE, seed), persistent=False)

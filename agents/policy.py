@@ -14,7 +14,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from agents.config import PPOConfig
-from agents.contexts import Contexts, superpose
+from agents.contexts import Contexts, Turn, superpose
 from agents.core import reset
 from agents.cores import CORES
 from agents.encoder import Encoder, TensorObs
@@ -92,19 +92,21 @@ class Policy(nn.Module):
         nn.init.orthogonal_(last.weight, 0.01)
         nn.init.zeros_(last.bias)
         self.contexts: Contexts | None = None
+        self.into_core: nn.Module = nn.Identity()
         if config.contexts:
+            self.into_core = turn = Turn(config.encoder, seed)
             layers = superpose([self.encoder, self.pi, self.vf], seed)
-            self.contexts = Contexts(layers, observation_space, self.sizes, config, seed)
+            self.contexts = Contexts([turn, *layers], observation_space, self.sizes, config, seed)
 
     def step(self, obs: TensorObs, state: Any, starts: Tensor) -> tuple[Categoricals, Tensor, Any]:
         """One step: obs (B, ...), starts (B,) bool -> distribution, values (B,), next state."""
         x = self.encoder(obs)
-        return self._heads(x, *self.core.step(x, reset(state, starts)))
+        return self._heads(x, *self.core.step(self.into_core(x), reset(state, starts)))
 
     def step_(self, obs: TensorObs, state: Any, starts: Tensor) -> tuple[Categoricals, Tensor, Any]:
         """`step` that may change the tensors of `state` in place, for acting: a large memory is not copied."""
         x = self.encoder(obs)
-        return self._heads(x, *self.core.step_(x, reset(state, starts, in_place=True)))
+        return self._heads(x, *self.core.step_(self.into_core(x), reset(state, starts, in_place=True)))
 
     def _heads(self, x: Tensor, y: Tensor, state: Any) -> tuple[Categoricals, Tensor, Any]:
         features = torch.cat((x, y), -1)
@@ -113,7 +115,7 @@ class Policy(nn.Module):
     def unroll(self, obs: TensorObs, state: Any, starts: Tensor) -> Evaluation:
         """A sequence: obs (T, B, ...), starts (T, B) bool; equal to `step` applied T times."""
         xs = self.encoder(obs)
-        ys, state, info = self.core.unroll(xs, state, starts)
+        ys, state, info = self.core.unroll(self.into_core(xs), state, starts)
         return Evaluation(*self._heads(xs, ys, state), info)
 
     def tell(self, task: int) -> None:

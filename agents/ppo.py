@@ -59,15 +59,19 @@ class MemoryPPO:
         else:
             self.set_env(env)
             self.observation_space, self.action_space = self.world.observation_space, self.world.action_space
+        self.renew(seed)
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.num_timesteps, self.updates, self.verbose, self._started = 0, 0, 0, False
+        self._logger: Logger | None = None
+        self.progress: Callable[[], float] | None = None  # share of a budget that is not counted in steps
+
+    def renew(self, seed: int) -> None:
+        """Begin anew with an untrained network, its parameters drawn from `seed`; counters go on."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.policy = Policy(self.observation_space, self.action_space, core, self.config, seed).to(self.device)
+            policy = Policy(self.observation_space, self.action_space, self.core_name, self.config, self.seed)
+        self.policy = policy.to(self.device)
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=self.config.learning_rate, eps=1e-5, fused=True)
-        self.generator = torch.Generator(self.device).manual_seed(seed)
-        self.num_timesteps, self.updates, self.verbose = 0, 0, 0
-        self._logger: Logger | None = None
-        self._started = False
-        self.progress: Callable[[], float] | None = None  # share of a budget that is not counted in steps
 
     def set_env(self, env: Any) -> None:
         """Train on another environment from now on (World, VecEnv, gymnasium environment or id)."""
@@ -161,8 +165,7 @@ class MemoryPPO:
             self.episodes = Episodes(self.world.num_envs)
             self._check(self._obs)
             self._started = True
-        components = len(self.policy.sizes)
-        self.rollout = Rollout(self._on_device(self._obs), self.config.num_steps, components, self.device)
+        self.rollout = Rollout(self._on_device(self._obs), self.config.num_steps, len(self.policy.sizes), self.device)
 
     def _collect(self, steps: int) -> bool:
         """Fill the rollout; False if a callback asked to stop."""
@@ -234,7 +237,7 @@ class MemoryPPO:
         roll, few = self.rollout, slice(self.DIAGNOSED)
         state = type(roll.state)(*(part[few] for part in roll.state))
         xs = self.policy.encoder({key: part[: roll.steps, few] for key, part in roll.obs.items()})
-        found = self.policy.core.diagnose(xs, state, roll.starts[: roll.steps, few])
+        found = self.policy.core.diagnose(self.policy.into_core(xs), state, roll.starts[: roll.steps, few])
         return {f"memory/{name}": float(value) for name, value in found.items()} | self.policy.where()
 
     def _update(self, columns: Tensor, write_cost: float, may_skip: bool) -> dict[str, float]:

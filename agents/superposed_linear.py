@@ -77,11 +77,16 @@ class SuperposedLinear(nn.Module):
             raise ValueError(f"This layer was made for codes of width {self.expansion.width}, got {code.shape[-1]}.")
         angle = code @ self.expansion.omega[0]  # (..., n / 2, rounded up)
         if self.kind == "sign":
-            context = torch.cat((angle.cos(), angle.sin()), -1)[..., : self.in_features]
-            return torch.where(context < 0, -x, x)
+            return flip(x, angle)
         first, second = x.chunk(2, -1)
         cos, sin = angle.cos(), angle.sin()
         return torch.cat((cos * first - sin * second, sin * first + cos * second), -1)
+
+
+def flip(x: Tensor, angle: Tensor) -> Tensor:
+    """Turn (..., n) by the signs of cosines and sines: angle (..., n / 2, rounded up)."""
+    context = torch.cat((angle.cos(), angle.sin()), -1)[..., : x.shape[-1]]
+    return torch.where(context < 0, -x, x)
 
 
 def random_codes(count: int, width: int, seed: int = 0) -> Tensor:

@@ -19,8 +19,8 @@ class CompiledActor:
 
     def __init__(self, model: MemoryPPO, batch: int) -> None:
         policy, core = model.policy, model.policy.core
-        if not isinstance(core, SuperposedCore) or core.heads != 1 or len(policy.sizes) != 1:
-            raise ValueError("CompiledActor takes superposed agents with one head and one discrete action")
+        if not isinstance(core, SuperposedCore) or core.heads != 1 or len(policy.sizes) != 1 or policy.contexts:
+            raise ValueError("CompiledActor takes superposed agents with one head, one discrete action and no contexts")
         linear, cell, omega = policy.encoder.linear, core.cell, core.memory.expansion.omega
         layers = (linear, core.project, policy.pi[0], policy.pi[2])
         parts = [part for layer in layers for part in (layer.weight, layer.bias)]

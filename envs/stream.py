@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
 
 import numpy as np
@@ -16,18 +17,23 @@ class Stream(World):
     as long as one likes. `task` is the number of the present one: for yardsticks, not for agents.
 
     Args:
-        worlds: the tasks in their order, as many environments each, of the same spaces.
-        share: steps of the batch in each task.
+        worlds: the tasks by name in their order, as many environments each, of the same spaces.
         repeats: passes through all tasks.
+        share: steps of the batch in each task.
     """
 
-    def __init__(self, worlds: list[World], share: int, repeats: int = 1) -> None:
-        check([(f"task {i}", world) for i, world in enumerate(worlds)])
+    def __init__(self, worlds: Mapping[str, World], repeats: int = 1, share: int = 1) -> None:
+        check(worlds)
         if share < 1 or repeats < 1:
             raise ValueError(f"a stream needs share >= 1 and repeats >= 1, got share={share}, repeats={repeats}.")
-        self.worlds, self.share, self.segments = worlds, share, len(worlds) * repeats
-        self.num_envs, self.observation_space = worlds[0].num_envs, worlds[0].observation_space
-        self.action_space, self.resumable = worlds[0].action_space, all(world.resumable for world in worlds)
+        self.worlds, self.share, self.segments = list(worlds.values()), share, len(worlds) * repeats
+        first = self.worlds[0]
+        self.num_envs, self.observation_space, self.action_space = (
+            first.num_envs,
+            first.observation_space,
+            first.action_space,
+        )
+        self.resumable = all(world.resumable for world in self.worlds)
         self._time, self._seed = 0, 0
 
     @property
@@ -94,9 +100,9 @@ class Stream(World):
             world.close()
 
 
-def check(worlds: list[tuple[str, World]]) -> None:
+def check(worlds: Mapping[str, World]) -> None:
     """Raise a ValueError that names two worlds whose spaces differ."""
-    for (one, a), (other, b) in combinations(worlds, 2):
+    for (one, a), (other, b) in combinations(worlds.items(), 2):
         for name in ("observation_space", "action_space"):
             mine, its = getattr(a, name), getattr(b, name)
             if mine != its:

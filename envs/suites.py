@@ -76,7 +76,7 @@ _REWRITE = Suite(
 _SHUFFLED = Suite(
     "shuffled",
     "Tasks that contradict each other, one after the other: train.py --stream shuffled.",
-    tuple(f"ShuffledTMaze-K{task}-M1-Max10-v0" for task in range(5)),
+    tuple(f"ShuffledTMaze-K{task}-M1-Max10-v0" for task in range(6, 10)),
     ("continual",),
     128,
 )

@@ -27,6 +27,7 @@ from experiments.budget import Bill, Clock, Meter, bill, human, peak_memory
 from experiments.config import RunConfig
 from experiments.evaluation import batch_size, evaluate
 from experiments.logs import Monitor, RunLogger
+from experiments.stream import Course
 
 SAVE_SECONDS = 30.0
 """`last.safetensors` is never older than this, give or take an iteration."""
@@ -61,6 +62,7 @@ class RunCallback(BaseCallback):
         self.last_eval: dict[str, float] = {}
         self.recent: deque[tuple[float, float]] = deque(maxlen=100)
         self.boundary = 0
+        self.course: Course | None = None
         self.due = {"save": config.save_every, "eval": config.eval_every, "check": self._check_every()}
         self._saved = time.monotonic()
         self._progress = Progress(steps, bar, config)
@@ -84,6 +86,8 @@ class RunCallback(BaseCallback):
             raise Stop
 
     def _on_step(self) -> bool:
+        if self.course is not None:
+            self.course.step(self.locals["rewards"], self.locals["ended_episodes"])
         ours = self.locals.get("ended_episodes")  # of this step; SB3's algorithms have `infos` instead
         for reward, length, success in self._sb3_episodes() if ours is None else ours:
             self.monitor.write(reward, length, self.clock.seconds, success)
@@ -119,6 +123,8 @@ class RunCallback(BaseCallback):
         """Evaluate, keep the best, save what is due and report; the counters end up in the checkpoint."""
         self.boundary = step = self.model.num_timesteps
         self.meter.charge(step, self.cost.flops_per_training_step)
+        if self.course is not None:
+            self.course.at_boundary(self.model, step, self.log)
         score = self._evaluate(step) if self._is_due("eval", step, self.config.eval_every) else None
         if self._is_due("check", step, self._check_every()) and not self.config.eval_every:
             score = self._training_score()
@@ -151,6 +157,8 @@ class RunCallback(BaseCallback):
         self.recent.extend((r, s) for r, s in state["recent"])
         self.boundary = state["boundary"]
         self.due |= {k: v for k, v in state["due"].items() if k in self.due}
+        if self.course is not None:
+            self.course.records, self.course.now = state["stream"]
         self.log.restore(state["pending"])
         self.log.latest = dict(state["latest"])
 
@@ -164,6 +172,7 @@ class RunCallback(BaseCallback):
             "recent": list(self.recent),
             "boundary": self.boundary,
             "due": self.due,
+            "stream": [self.course.records, self.course.now] if self.course is not None else None,
             "monitor_size": self.monitor.flush(),
             "pending": self.log.pending(),
             "latest": self.log.latest,

@@ -25,7 +25,7 @@ from experiments import config as configs
 from experiments.config import RunConfig
 from experiments.run import EXPECTED
 
-SWEPT = ("agent", "env", "seed", "scale", "hp", "env_kwargs")
+SWEPT = ("agent", "env", "stream", "seed", "scale", "hp", "env_kwargs")
 """Settings of a run that the command line gives as lists, or pieces by itself."""
 
 ALIASES = {

@@ -16,7 +16,7 @@ import gymnasium
 
 import agents
 import envs
-from experiments import limits
+from experiments import limits, stream
 from experiments.budget import Budget, slug
 
 
@@ -38,6 +38,12 @@ class RunConfig:
     """Hyperparameters that differ from the agent's defaults; all of them once resolved."""
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     """Arguments of the environment."""
+    stream: str = ""
+    """Tasks to go through one after the other, ids and suites with commas; `env` is the first of them."""
+    stream_repeats: int = 1
+    """Passes through these tasks."""
+    stream_fresh: bool = False
+    """Begin each task with a fresh network, as a yardstick."""
     device: str = "cpu"
     """Where the networks live."""
     num_threads: int = 1
@@ -62,7 +68,8 @@ class RunConfig:
     @property
     def folder(self) -> Path:
         """Folder of the run; TensorBoard groups by its parts."""
-        return Path(self.logdir) / slug(self.env) / self.label / f"seed{self.seed}"
+        where = f"stream-{self.stream}"[:100] if self.stream else self.env
+        return Path(self.logdir) / slug(where) / self.label / f"seed{self.seed}"
 
 
 # What may change between the start of a run and its continuation.
@@ -78,6 +85,7 @@ def resolve(config: RunConfig) -> RunConfig:
     need no training, and for values out of range.
     """
     limits.check_run(config)
+    stream.check(config)
     if not agents.get(config.agent).trained:
         raise ValueError(
             f"{config.agent} needs no training: python evaluate.py --agent {config.agent} --env {config.env}"
@@ -91,6 +99,8 @@ def hyperparameters(config: RunConfig) -> Any:
     """Build the agent's config dataclass for a run."""
     kind = agents.get(config.agent).config
     settings = {k: v for k, v in envs.settings(config.env).items() if k in names(kind)}
+    if config.stream and "final_learning_rate" in names(kind):
+        settings["final_learning_rate"] = 1.0  # nothing tells the agent that the stream is about to end
     hyper = kind(**(settings | typed(kind, config.hp)))
     # A width that was asked for, or written into a config.json by an earlier version, stays.
     given = agents.get(config.agent).width in config.hp

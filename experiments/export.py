@@ -40,7 +40,7 @@ class Step(nn.Module):
         """Parts of the observation, starts (B,) bool, parts of the memory -> action, logits, parts of the memory."""
         parts = [torch.where(episode_start.view(-1, *[1] * (s.dim() - 1)), torch.zeros_like(s), s) for s in state]
         x = self.policy.encoder(dict(zip(self.keys, obs, strict=True)))
-        y, after = self.policy.core.step(x, self.state_type(*parts))
+        y, after = self.policy.core.step(self.policy.into_core(x), self.state_type(*parts))
         logits = self.policy.pi(torch.cat((x, y), -1))
         action = torch.stack([part.argmax(-1) for part in logits.split(self.policy.sizes, -1)], -1)
         return action + torch.as_tensor(self.policy.action_start), logits, *after

@@ -26,7 +26,7 @@ LIMITS: dict[str, tuple[float, float]] = {
 }
 """Least and largest value of a hyperparameter; one that is not named takes any number."""
 
-_LEAST = {"seed": 0, "num_threads": 1, "save_every": 0, "eval_every": 0, "eval_episodes": 1}
+_LEAST = {"seed": 0, "stream_repeats": 1, "num_threads": 1, "save_every": 0, "eval_every": 0, "eval_episodes": 1}
 
 
 def check_hyperparameter(name: str, value: Any) -> None:

@@ -28,10 +28,9 @@ from typing import Any
 
 import torch
 
-import envs
 from agents import checkpoint
 from experiments import config as configs
-from experiments import provenance
+from experiments import provenance, stream
 from experiments.budget import Bill, Budget, Meter, bill, human, peak_memory
 from experiments.callback import RunCallback, Stop, signals
 from experiments.config import RunConfig
@@ -100,11 +99,11 @@ def train(config: RunConfig, *, resume: bool = False, force: bool = False, progr
     if resume and done(config):
         return Result(**result_of(folder))
     torch.set_num_threads(config.num_threads)
-    world = envs.make(config.env, config.hp["num_envs"], **config.env_kwargs)
+    world = stream.make(config)
     try:
         algorithm = configs.build(config, world)
         cost, budget = bill(algorithm), Budget.parse(config.budget)
-        steps = _steps(config, budget, cost, algorithm)
+        steps = stream.schedule(world, config, _steps(config, budget, cost, algorithm))
         folder.mkdir(parents=True, exist_ok=True)
         with lock(folder, configs.fingerprint(config)):
             check(config, resume, force)  # again: another process may have trained here meanwhile
@@ -152,6 +151,8 @@ def _run(
     size = state["monitor_size"] if state else None
     monitor = Monitor(config.folder / "monitor.csv", config.env, time.time(), size)
     callback = RunCallback(config, logger, monitor, cost, steps, progress)
+    if config.stream:
+        callback.course = stream.Course(config, algorithm.world, cost)
     if budget.kind == "seconds":
         callback.seconds_limit = budget.amount
         algorithm.progress = lambda: callback.clock.seconds / budget.amount  # drives the schedules
@@ -239,7 +240,8 @@ def check(config: RunConfig, resume: bool, force: bool) -> None:
             f"{folder} holds a run already ({state}). Either go on with it: {then}; "
             "or replace it: add --force; or keep both: add --name LABEL."
         )
-    other = [k for k, v in asdict(config).items() if k not in configs.RESUMABLE and getattr(before, k) != _plain(v)]
+    free = configs.RESUMABLE - ({"budget"} if config.stream else set())  # another would move where its tasks end
+    other = [k for k, v in asdict(config).items() if k not in free and getattr(before, k) != _plain(v)]
     if other:
         raise RunError(
             f"{folder} was trained with another {', '.join(other)}; it goes on only as it began. "

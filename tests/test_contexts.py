@@ -30,7 +30,8 @@ SMALL: dict[str, Any] = {"num_envs": 8, "num_steps": 32, "hidden": 8, "gamma": 0
 
 
 def stream(tasks: int = 2, share: int = 96, repeats: int = 2) -> Stream:
-    return Stream([envs.make(f"ShuffledTMaze-K{k}-M1-Max10-v0", 8) for k in range(tasks)], share, repeats)
+    ids = [f"ShuffledTMaze-K{k}-M1-Max10-v0" for k in range(tasks)]
+    return Stream({env_id: envs.make(env_id, 8) for env_id in ids}, repeats, share)
 
 
 def weights(model: MemoryPPO) -> dict[str, torch.Tensor]:
