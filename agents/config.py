@@ -49,6 +49,10 @@ class PPOConfig:
     """Hidden width of the policy head and of the value head."""
     normalize_obs: bool = True
     """Normalise by running moments: symbols, and numbers whose space is not within [-1, 1]."""
+    l2_init: float = 0.0
+    """Weight of the squared distance to the initial parameters in the loss."""
+    recycle: float = 0.0
+    """Share of the heads' mature hidden units that begin anew with each update, the least useful first."""
     contexts: int = 0
     """N, contexts through which encoder and heads are seen, which adds no parameter to them; 0 for plain layers."""
     context_from: Literal["inferred", "told", "none"] = "inferred"

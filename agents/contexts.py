@@ -11,8 +11,8 @@ is settled once a rollout, for all environments together, from how well each of 
 
 The leader takes over when it is ahead by more than a margin. A rollout that speaks against the present context is not
 learned from, neither here nor by the policy: what is known well is not overwritten by what contradicts it. W changes
-by the least that answers a rollout (ridge regression). The reward is one number among those predicted, so tasks that
-differ in nothing else are hardly told apart.
+by the least that answers a rollout (ridge regression). The reward counts little: it depends on the policy, and a task
+met again is first acted in by another one. So tasks that differ in nothing else are not told apart.
 
 Sources: context inference with one context always open, Heald et al. 2021 (COIN), here with point estimates.
 
@@ -115,6 +115,7 @@ class Contexts(nn.Module):
     WATCHED = 4  # environments that are looked at
     FEWEST = 32  # samples to judge by
     EYE = 16  # X
+    REWARD = 0.25  # how loud it is: under another policy than usual it differs, though the task is the same
     FEATURES = 2048  # F
     SCALE = 0.5  # of the frequencies
     RIDGE = 0.5  # features are of norm 1
@@ -227,7 +228,7 @@ class Contexts(nn.Module):
         before = torch.cat((torch.zeros_like(seen[:1]), seen[: n - 2])) * goes_on
         done = [F.one_hot(rollout.actions[: n - 1, some, i], size) for i, size in enumerate(self.actions)]
         known = torch.cat((seen[:-1], before, *done), -1).flatten(0, 1)
-        target = torch.cat((seen[1:], rollout.rewards[: n - 1, some, None]), -1).flatten(0, 1)
+        target = torch.cat((seen[1:], self.REWARD * rollout.rewards[: n - 1, some, None]), -1).flatten(0, 1)
         return self.expansion(known[None])[0], target
 
 

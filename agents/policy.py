@@ -18,6 +18,7 @@ from agents.contexts import Contexts, Turn, superpose
 from agents.core import reset
 from agents.cores import CORES
 from agents.encoder import Encoder, TensorObs
+from agents.plasticity import Plasticity
 from agents.rollout import Rollout
 
 
@@ -98,6 +99,8 @@ class Policy(nn.Module):
             layers = superpose([self.encoder, self.pi, self.vf], seed)
             self.contexts = Contexts([turn, *layers], observation_space, self.sizes, config, seed)
 
+        self.plasticity = Plasticity(self, config) if config.l2_init or config.recycle else None
+
     def step(self, obs: TensorObs, state: Any, starts: Tensor) -> tuple[Categoricals, Tensor, Any]:
         """One step: obs (B, ...), starts (B,) bool -> distribution, values (B,), next state."""
         x = self.encoder(obs)
@@ -126,6 +129,15 @@ class Policy(nn.Module):
     def settle(self, rollout: Rollout) -> bool:
         """Choose the context by what happened; False if the policy should not learn from it. Always True without."""
         return self.contexts is None or self.contexts.settle(rollout)
+
+    def pulled(self, loss: Tensor) -> Tensor:
+        """The loss with what pulls towards the initial parameters, if anything does."""
+        return loss if self.plasticity is None else loss + self.plasticity.penalty()
+
+    def recycle(self, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> None:
+        """Begin anew with the units that are due after an update, if any ever are."""
+        if self.plasticity is not None:
+            self.plasticity.after(optimizer, generator)
 
     def where(self) -> dict[str, float]:
         """What the log says of contexts."""

@@ -242,19 +242,18 @@ class MemoryPPO:
 
     def _update(self, columns: Tensor, write_cost: float, may_skip: bool) -> dict[str, float]:
         """One minibatch of whole environment columns."""
-        c = self.config
         loss, logs = self._loss(columns, write_cost)
-        skip = may_skip and logs["train/approx_kl"] > c.kl_skip
+        skip = may_skip and logs["train/approx_kl"] > self.config.kl_skip
         if not skip:
             self.optimizer.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(self.policy.parameters(), c.max_grad_norm)
+            nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.max_grad_norm)
             self.optimizer.step()
+            self.policy.recycle(self.optimizer, self.generator)
         return logs | {"train/skipped": float(skip)}
 
     def _loss(self, columns: Tensor, write_cost: float) -> tuple[Tensor, dict[str, float]]:
-        c, roll = self.config, self.rollout
-        n = roll.steps
+        c, roll, n = self.config, self.rollout, self.rollout.steps
         state = type(roll.state)(*(part.index_select(0, columns) for part in roll.state))
         obs = {key: part[:n].index_select(1, columns) for key, part in roll.obs.items()}
         recorded = (roll.starts, roll.actions, roll.log_probs)
@@ -273,6 +272,7 @@ class MemoryPPO:
         loss = policy_loss + c.vf_coef * value_loss - c.ent_coef * entropy
         if write_cost and "write_gate" in info:
             loss = loss + write_cost * info["write_gate"]
+        loss = self.policy.pulled(loss)
         with torch.no_grad():
             logs = {
                 "train/loss": loss, "train/policy_gradient_loss": policy_loss, "train/value_loss": value_loss,

@@ -48,6 +48,8 @@ PLANS: list[tuple[list[object], str]] = [
     (["--hp.hidden", 0], "hidden"),
     (["--hp.hidden", -3], "hidden"),
     (["--hp.num_steps", 0], "num_steps"),
+    (["--hp.recycle", 2], "'recycle' must be between 0 and 1, got 2"),
+    (["--hp.l2_init", -1], "'l2_init' must be at least 0, got -1"),
     (["--hp.contexts", -1], "'contexts' must be at least 0, got -1"),
     (["--hp.context_from", "guess"], "must be 'inferred' or 'told' or 'none', got 'guess'"),
     (["--hp.num_minibatches", 0], "num_minibatches"),
