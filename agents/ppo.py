@@ -150,6 +150,8 @@ class MemoryPPO:
             self._callback.on_rollout_end()
             if self.policy.settle(self.rollout):
                 self._train()
+            else:
+                self._last_train = self.policy.where()
             iteration += 1
             if log_interval and iteration % log_interval == 0:
                 self._log()
@@ -293,8 +295,7 @@ class MemoryPPO:
     def _log(self) -> None:
         """SB3's tags, once per iteration, after the update."""
         reward, length, success = self.episodes.mean()
-        began, steps = self._clock
-        record = self.logger.record
+        (began, steps), record = self._clock, self.logger.record
         if self.episodes.recent:
             record("rollout/ep_rew_mean", reward)
             record("rollout/ep_len_mean", length)
@@ -382,8 +383,7 @@ class MemoryPPO:
         if not self._started or not hasattr(self._state, "m"):
             return None
         m = self._state.m[0].flatten(0, 1).cpu().numpy()
-        out: np.ndarray = 0.5 + 0.5 * m / max(float(np.abs(m).max()), 1e-8)
-        return out
+        return np.asarray(0.5 + 0.5 * m / max(float(np.abs(m).max()), 1e-8))
 
     def _on_device(self, obs: dict[str, Tensor]) -> dict[str, Tensor]:
         return {key: part.to(self.device) for key, part in obs.items()}

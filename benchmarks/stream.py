@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -83,7 +84,7 @@ def cell(values: list[float]) -> str:
     return f"{mean:.2f} [{low:.2f} {high:.2f}]"
 
 
-def main() -> None:
+def main() -> int:
     """Train and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
@@ -92,7 +93,10 @@ def main() -> None:
     args = parser.parse_args()
     for config in (plan(row, seed, args.logdir) for seed in args.seeds for row in ROWS.values()):
         if not args.no_train and not run.done(config):
-            print(config.folder, run.summary(run.train(config, resume=(config.folder / "config.json").exists())))
+            result = run.train(config, resume=(config.folder / "config.json").exists())
+            print(config.folder, run.summary(result))
+            if result.exit_code:
+                return result.exit_code
     names = [name.replace("_", " ").replace("gflop", "GFLOP") for name in SCORES]
     print(f"| agent | seeds | parameters | bits kept | GFLOP | {' | '.join(names)} |")
     print("|---" * (5 + len(SCORES)) + "|")
@@ -105,7 +109,8 @@ def main() -> None:
             size = f"{human(result['trained_parameters'])} | {human(found[0]['persistent_bits'])}"
             cells = [cell([s[score] for s in found if score in s]) for score in SCORES]
             print(f"| {name} | {len(found)} | {size} | {result['flops'] / 1e9:.0f} | {' | '.join(cells)} |")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
