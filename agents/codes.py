@@ -28,6 +28,7 @@ class Plan(NamedTuple):
     backups: int
     optimism: float
     tiles: int = 1
+    queue: int = 256
 
 
 class Encoder(Protocol):
@@ -66,6 +67,7 @@ def plan(
             np.asarray(body.get("group", np.zeros(actions)), np.int64),
             np.asarray(body.get("turn", np.zeros((actions + 1, actions))), np.int64),
             np.asarray(body.get("between", [[0]]), np.int64),
+            np.array([next((k for k, m in enumerate(moves) if np.add(m, n).any() == 0), -1) for n in moves]),
             int(body.get("offset", 0)),
             drives,
             max((1 << rounds_bits) - 2, 0),

@@ -29,10 +29,10 @@ class LifetimeConfig:
     """K, situations imagined from the agent in each decision; None: what the encoder advises."""
     backups: int | None = None
     """Situations of the queue backed up in each decision; None: what the encoder advises."""
-    queue: int = 256
-    """Q, places of the queue."""
+    queue: int | None = None
+    """Q, places of the queue; None: what the encoder advises."""
     optimism: float | None = None
-    """Weight of the straight distance to a goal through unknown ground; 0: only known ways are taken; None: advised."""
+    """What a step through ground never seen counts, on the way to a goal; 0: only known ways; None: advised."""
     tolerance: float = 0.3
     """Mean squared error up to which a read of the matrix counts as known."""
     gate: float = 0.25
@@ -66,6 +66,7 @@ class Body(NamedTuple):
     group: np.ndarray  # (A,) int64, which distances leaving in this direction belongs to
     turn: np.ndarray  # (A + 1, A) int64, steps lost on turning from a heading to a direction; last row: no heading
     between: np.ndarray  # (G, G) int64, the same between groups
+    back: np.ndarray  # (A,) int64, the direction that leads back; -1: none is known to
     offset: int  # a step field holds step + offset; all ones: never tried
     drives: int  # J
     rounds: int  # rounds of exploration told apart; 0: places need no visit, only actions a try
@@ -76,7 +77,7 @@ class Budget(NamedTuple):
 
     ball: int  # K
     backups: int  # situations of the queue for each decision
-    optimism: float  # weight of the straight distance through unknown ground; 0: a drive never goes there
+    optimism: float  # what a step through ground never seen counts; 0: a drive never goes there
 
 
 class Life(NamedTuple):

@@ -45,6 +45,7 @@ class Lifetime:
             plan.backups if config.backups is None else config.backups,
             plan.optimism if config.optimism is None else config.optimism,
         )
+        self.queue = plan.queue if config.queue is None else config.queue
         self.face, _ = self._memory(1)
         self.num_envs = world.num_envs
         self._work = np.zeros(3)  # decisions, reads, writes of the lives played last
@@ -62,7 +63,7 @@ class Lifetime:
         drives = self.encoder.plan.body.drives
         return Life(
             self._memory(lives)[1],
-            np.zeros((lives, self.config.queue, CODE), np.int64),
+            np.zeros((lives, self.queue, CODE), np.int64),
             np.zeros((lives, 2), np.int64),
             np.zeros((lives, CODE), np.int64),
             np.zeros((lives, drives, CODE + 1), np.int64),

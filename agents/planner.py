@@ -1,7 +1,7 @@
 """The inner loop of the lifetime agent, compiled: one decision of one life, with a fixed budget.
 
     write what was just learned            facts -> memory
-    S = the K nearest situations           read, clean up, step, read ...
+    S = the K nearest situations           read, clean up, step, read ...; what was never seen is taken to be free
     solve Bellman's equation inside S      values at its edge are those remembered; write what changed
     back up situations from the queue      their neighbours' distances have changed
     go where the distance is shortest
@@ -39,6 +39,7 @@ class Ball(NamedTuple):
     rows: np.ndarray  # (K, F)
     next: np.ndarray  # (K, A), index in the ball or a reason why not
     worn: np.ndarray  # (K,) bool, to be written again even if nothing changes
+    unseen: np.ndarray  # (K,) bool, never seen: taken to be free, at a price
 
 
 @internal
@@ -54,6 +55,35 @@ def blank(face: Face, body: Body, row: np.ndarray) -> None:
 def step_of(face: Face, body: Body, row: np.ndarray, action: int) -> int:
     """The step that an action makes, 0 for none, _ENDLESS if it was never tried."""
     return _ENDLESS if row[action] == (1 << face.widths[action]) - 1 else row[action] - body.offset
+
+
+@internal
+def is_unseen(face: Face, body: Body, row: np.ndarray) -> bool:
+    """Whether no direction of a situation was ever tried or looked at."""
+    for a in range(body.group.shape[0]):
+        if step_of(face, body, row, a) != _ENDLESS:
+            return False
+    return True
+
+
+@internal
+def is_blocked(face: Face, body: Body, row: np.ndarray, action: int) -> bool:
+    """Whether a situation with this row can not be entered by an action, because there is no way back out of it."""
+    back = body.back[action]
+    return bool(back >= 0 and step_of(face, body, row, back) == 0)
+
+
+@internal
+def suppose(face: Face, body: Body, life: Life, b: int, budget: Budget, code: np.ndarray, row: np.ndarray) -> int:
+    """`recall`, but where nothing is known and unknown ground is crossed at all, row (F,) is a guess."""
+    state = recall(face, life.memory, b, code, row)
+    if state == UNKNOWN and budget.optimism > 0:
+        blank(face, body, row)
+        first, groups = body.group.shape[0] + body.drives, body.between.shape[0]
+        for j in range(body.drives):
+            guess = through_unknown(body, life, b, budget, code, j)
+            row[first + j * groups : first + (j + 1) * groups] = min(guess, far(face))
+    return int(state)
 
 
 @internal
@@ -124,33 +154,39 @@ def pop(life: Life, b: int, k: int) -> np.ndarray:
 @internal
 def imagine(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ball) -> int:
     """Fill the ball breadth-first from the agent's place; returns how many situations were found."""
-    codes, rows, nexts, worn = ball
+    codes, rows, nexts, worn, unseen = ball
     actions = body.group.shape[0]
     codes[0] = life.place[b]
-    worn[0] = True
+    worn[0], unseen[0] = True, False
     if recall(face, life.memory, b, codes[0], rows[0]) == UNKNOWN:
         return 0
+    across = budget.optimism > 0 and life.goal[b, EXPLORE + 1 :, CODE].any()  # else the unknown is where to go
     size, done = 1, 0
     while done < size:
         for a in range(actions):
             step = step_of(face, body, rows[done], a)
-            nexts[done, a] = _WALL if step == 0 else _UNKNOWN
+            if step == _ENDLESS and across:
+                step = 1
+            nexts[done, a] = _WALL if step == 0 else _UNKNOWN if step == _ENDLESS else _OUTSIDE
             if step == 0 or step == _ENDLESS:
                 continue
-            code = codes[done] + step * body.moves[a]
-            nexts[done, a] = _OUTSIDE
+            code, there = codes[done] + step * body.moves[a], -1
             for i in range(size):
                 if same(codes[i], code):
-                    nexts[done, a] = i
+                    there = i
                     break
-            if nexts[done, a] == _OUTSIDE and size < budget.ball:
-                found = recall(face, life.memory, b, code, rows[size])
-                if found != UNKNOWN:
+            if there < 0 and size < budget.ball:
+                found = suppose(face, body, life, b, budget, code, rows[size])
+                if found != UNKNOWN or across:
                     codes[size], worn[size] = code, found == WORN
-                    nexts[done, a] = size
-                    size += 1
+                    unseen[size] = is_unseen(face, body, rows[size])
+                    there = size
                 else:
                     nexts[done, a] = _UNKNOWN
+            if there >= 0:
+                blocked = is_blocked(face, body, rows[there], a)
+                nexts[done, a] = _WALL if blocked else there
+                size += there == size and not blocked
         done += 1
     return size
 
@@ -172,13 +208,19 @@ def is_target(body: Body, life: Life, b: int, row: np.ndarray, drive: int) -> bo
 
 @internal
 def through_unknown(body: Body, life: Life, b: int, budget: Budget, code: np.ndarray, drive: int) -> int:
-    """Distance by way of an action never tried: a target itself for exploration, else a guess."""
+    """Distance from a situation never seen: a target itself for exploration, else a guess."""
     if drive == EXPLORE:
         return 0
     if budget.optimism == 0 or life.goal[b, drive, CODE] == 0:
         return _ENDLESS
     straight = abs(code[0] - life.goal[b, drive, 0]) + abs(code[1] - life.goal[b, drive, 1])
     return int(budget.optimism * straight)
+
+
+@internal
+def price(budget: Budget, drive: int) -> int:
+    """What a step into a situation never seen counts, which may turn out to be none."""
+    return 1 if drive == EXPLORE else max(1, int(budget.optimism))
 
 
 @internal
@@ -193,7 +235,7 @@ def _entered(body: Body, group: int, distances: np.ndarray) -> int:
 @internal
 def solve(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ball, size: int, drive: int) -> np.ndarray:
     """Distances of one drive inside the ball, (size, G); where the ball has an edge, what is remembered holds."""
-    codes, rows, nexts, _ = ball
+    codes, rows, nexts, _, unseen = ball
     actions, groups = body.group.shape[0], body.between.shape[0]
     first = actions + body.drives + drive * groups
     out = np.full((size, groups), _ENDLESS, np.int64)
@@ -207,14 +249,15 @@ def solve(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ball
                 out[i, g] = min(out[i, g], rows[i, first + g])
             elif nexts[i, a] == _UNKNOWN:
                 guess = through_unknown(body, life, b, budget, codes[i] + body.moves[a], drive)
-                out[i, g] = min(out[i, g], 1 + guess)
+                out[i, g] = min(out[i, g], price(budget, drive) + guess)
     changed = True
     while changed:  # at most as many sweeps as the longest path in the ball
         changed = False
         for i in range(size - 1, -1, -1):
             for a in range(actions):
                 if nexts[i, a] >= 0:
-                    distance = 1 + _entered(body, body.group[a], out[nexts[i, a]])
+                    step = price(budget, drive) if unseen[nexts[i, a]] else 1
+                    distance = step + _entered(body, body.group[a], out[nexts[i, a]])
                     if distance < out[i, body.group[a]]:
                         out[i, body.group[a]] = distance
                         changed = True
@@ -230,23 +273,28 @@ def back_up(face: Face, body: Body, life: Life, b: int, budget: Budget, code: np
     if found == UNKNOWN:
         return
     around = np.empty((actions, fields), np.int64)
-    known = np.zeros(actions, np.bool_)
-    steps = np.empty(actions, np.int64)
+    known = np.full(actions, UNKNOWN)
+    steps = np.zeros(actions, np.int64)
     for a in range(actions):
         steps[a] = step_of(face, body, row, a)
-        if steps[a] != 0 and steps[a] != _ENDLESS:
-            known[a] = recall(face, life.memory, b, code + steps[a] * body.moves[a], around[a]) != UNKNOWN
+        if steps[a] == _ENDLESS and budget.optimism > 0:
+            steps[a] = 1
+        if steps[a] == 0 or steps[a] == _ENDLESS:
+            continue
+        known[a] = suppose(face, body, life, b, budget, code + steps[a] * body.moves[a], around[a])
+        if known[a] != UNKNOWN and is_blocked(face, body, around[a], a):
+            steps[a] = 0
     changed = found == WORN
     for j in range(body.drives):
         first = actions + body.drives + j * groups
         before = row[first : first + groups].copy()
-        after = _renewed(face, body, life, b, budget, code, row, around, known, j)
+        after = _renewed(face, body, life, b, budget, row, steps, around, known, j)
         if (before == after).all():
             continue
         changed = True
         row[first : first + groups] = after
         for a in range(actions):  # who could come this way, or came this way and should no longer
-            if known[a]:
+            if known[a] != UNKNOWN and steps[a] != 0:
                 g = body.group[a]
                 now, was = 1 + _entered(body, g, after), 1 + _entered(body, g, before)
                 if now < around[a, first + g] or was == around[a, first + g]:
@@ -257,30 +305,32 @@ def back_up(face: Face, body: Body, life: Life, b: int, budget: Budget, code: np
 
 @internal
 def _renewed(
-    face: Face, body: Body, life: Life, b: int, budget: Budget, code: np.ndarray, row: np.ndarray,
+    face: Face, body: Body, life: Life, b: int, budget: Budget, row: np.ndarray, steps: np.ndarray,
     around: np.ndarray, known: np.ndarray, drive: int,
 ) -> np.ndarray:  # fmt: skip
-    """Distances (G,) of one drive in a situation, from the rows (A, F) of the neighbours that are known."""
+    """Distances (G,) of one drive in a situation, from the rows (A, F) of its neighbours."""
     actions, groups = body.group.shape[0], body.between.shape[0]
     first, out = actions + body.drives + drive * groups, np.full(groups, far(face))
     if is_target(body, life, b, row, drive):
         out[:] = 0
         return out
     for a in range(actions):
-        if known[a]:
-            distance = _entered(body, body.group[a], around[a, first : first + groups])
-        elif step_of(face, body, row, a) != 0:
-            distance = through_unknown(body, life, b, budget, code + body.moves[a], drive)
-        else:
+        g = body.group[a]
+        if steps[a] == 0:
             continue
-        out[body.group[a]] = min(out[body.group[a]], 1 + distance)
+        if known[a] == UNKNOWN and budget.optimism == 0:
+            distance = 1 if drive == EXPLORE else _ENDLESS
+        else:
+            step = price(budget, drive) if is_unseen(face, body, around[a]) else 1
+            distance = step + _entered(body, g, around[a, first : first + groups])
+        out[g] = min(out[g], distance)
     return out
 
 
 @internal
 def improve(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ball, size: int) -> np.ndarray:
     """Solve the ball for every drive and write what changed; returns the distances (J, size, G)."""
-    codes, rows, nexts, worn = ball
+    codes, rows, nexts, worn, _ = ball
     actions, groups = body.group.shape[0], body.between.shape[0]
     out = np.empty((body.drives, size, groups), np.int64)
     touched = np.zeros(size, np.bool_)
@@ -296,7 +346,8 @@ def improve(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ba
             record(face, life.memory, b, codes[i], rows[i])
         for a in range(actions):
             if touched[i] and nexts[i, a] == _OUTSIDE:
-                push(life, b, codes[i] + step_of(face, body, rows[i], a) * body.moves[a])
+                step = step_of(face, body, rows[i], a)
+                push(life, b, codes[i] + (1 if step == _ENDLESS else step) * body.moves[a])
     return out
 
 
@@ -317,17 +368,19 @@ def best(
     if is_target(body, life, b, ball.rows[0], drive):
         return actions
     for a in range(actions):
-        there = ball.next[0, a]
+        there, step = ball.next[0, a], price(budget, drive)
         if there >= 0:
             distance = _entered(body, body.group[a], out[drive, there])
+            step = step if ball.unseen[there] else 1
         elif there == _UNKNOWN:
             distance = through_unknown(body, life, b, budget, ball.codes[0] + body.moves[a], drive)
         else:
             continue
         if distance >= far(face):
             continue
-        distance = 4 * (distance + 1 + body.turn[percept.heading[b], a])
+        distance = 4 * (distance + step + body.turn[percept.heading[b], a])
         distance -= 2 * (percept.prefer[b, 0] == a) + (percept.prefer[b, 1] == a)
+        distance -= body.turn[percept.heading[b], a] > 1  # else a step on and back again looks as good
         if distance < least:
             choice, least = a, distance
     return choice
@@ -352,6 +405,7 @@ def decide(face: Face, body: Body, life: Life, b: int, budget: Budget, percept: 
         np.empty((budget.ball, CODE), np.int64),
         np.empty((budget.ball, face.widths.shape[0]), np.int64),
         np.empty((budget.ball, body.group.shape[0]), np.int64),
+        np.zeros(budget.ball, np.bool_),
         np.zeros(budget.ball, np.bool_),
     )
     size = imagine(face, body, life, b, budget, ball)
