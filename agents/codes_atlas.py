@@ -21,13 +21,14 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from agents.codes import plan
+from agents.codes import empty_percept, plan
 from agents.codes_maze import HEADINGS, TURNS, MazeCodes, look
 from agents.lattice import CODE
 from agents.life import EXPLORE, Life, LifetimeConfig, Percept
 from agents.lifetime_memory import UNKNOWN, Face, recall
 from agents.planner import internal
 from envs.grid_world import GridWorld
+from envs.maze_view import VIEW
 from envs.world import Obs, World
 
 TRUST = 4.0
@@ -45,6 +46,7 @@ class Evidence(NamedTuple):
     contradict: float
     reluctance: float
     sticky: float
+    gated: bool
 
 
 class AtlasCodes(MazeCodes):
@@ -57,12 +59,15 @@ class AtlasCodes(MazeCodes):
     def __init__(self, world: World, settings: LifetimeConfig) -> None:
         super().__init__(world, settings)
         self._mode, self._most = settings.contexts, settings.most_contexts
-        self._evidence = Evidence(settings.agree, settings.contradict, settings.reluctance, settings.sticky)
+        self._evidence = Evidence(
+            settings.agree, settings.contradict, settings.reluctance, settings.sticky, settings.gated
+        )
         self._world, self._known = world.unwrapped, dict[int, dict[bytes, int]]()
         size = int(getattr(self._world, "size", 11))
         bits = int(np.ceil(np.log2(size * size / 2)))
         budget = (8192, 32, 16, 2.0, 8)
         self.plan = plan(2, HEADINGS, 2, 0, bits, budget, group=[0, 1, 0, 1], turn=TURNS, between=[[0, 1], [1, 0]])
+        self._percept = empty_percept(world.num_envs, PAD + VIEW * VIEW, 4, 2)
         self.registers = _SCORES + self._most
         self.notes = PAD * _NOTE + self._most * (CODE + 1)
 
@@ -184,7 +189,13 @@ def _explain(face: Face, life: Life, b: int, new: bool, stuck: bool, evidence: E
         best = int(senses[_CONTEXTS]) % most
         senses[_CONTEXTS] = min(senses[_CONTEXTS] + 1, most)
         senses[_SCORES + best] = evidence.sticky
-    changed = best != senses[_CONTEXT]
+    changed, before = best != senses[_CONTEXT], int(senses[_CONTEXT])
+    if changed and not evidence.gated:
+        extra = percept.learned[b]  # what is in view, written to the map that it contradicts, too
+        for facts in (percept.codes[b], percept.steps[b], percept.marks[b]):
+            facts[PAD : PAD + extra] = facts[:extra]
+    else:
+        extra = 0
     if changed:  # everything noted is news to this map
         percept.learned[b] = int(senses[_LENGTH])
         percept.codes[b, : percept.learned[b]] = pad[: percept.learned[b], :CODE]
@@ -193,3 +204,8 @@ def _explain(face: Face, life: Life, b: int, new: bool, stuck: bool, evidence: E
         percept.marks[b, : percept.learned[b], _GOAL] = pad[: percept.learned[b], CODE + 4]
         life.tally[b, 1] += 1
     _enter(life, b, best, percept)
+    for n in range(extra):
+        last = percept.learned[b]
+        percept.codes[b, last], percept.codes[b, last, 3] = percept.codes[b, PAD + n], before
+        percept.steps[b, last], percept.marks[b, last, _GOAL] = percept.steps[b, PAD + n], -1
+        percept.learned[b] += 1

@@ -47,6 +47,8 @@ class LifetimeConfig:
     """Evidence against it of a fact that its map denies, nats."""
     reluctance: float = 1.0
     """A new context opens when the evidence for every other is below minus this, nats."""
+    gated: bool = True
+    """Whether a map that is contradicted is left as it was; else it is written to before another is chosen."""
     sticky: float = 2.0
     """Head start of the present context at the beginning of a trial, nats."""
 
