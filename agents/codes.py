@@ -29,6 +29,7 @@ class Plan(NamedTuple):
     optimism: float
     tiles: int = 1
     queue: int = 256
+    across: bool = False
 
 
 class Encoder(Protocol):

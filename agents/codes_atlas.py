@@ -65,7 +65,7 @@ class AtlasCodes(MazeCodes):
         self._world, self._known = world.unwrapped, dict[int, dict[bytes, int]]()
         size = int(getattr(self._world, "size", 11))
         bits = int(np.ceil(np.log2(size * size / 2)))
-        budget = (8192, 32, 16, 2.0, 8)
+        budget = (8192, 32, 16, 3.0, 8)
         self.plan = plan(2, HEADINGS, 2, 0, bits, budget, group=[0, 1, 0, 1], turn=TURNS, between=[[0, 1], [1, 0]])
         self._percept = empty_percept(world.num_envs, PAD + VIEW * VIEW, 4, 2)
         self.registers = _SCORES + self._most

@@ -39,7 +39,7 @@ class MazeCodes:
         self._same_start = isinstance(world.unwrapped, TrialWorld)
         tiles = 1 if size <= 2 * _TILE else (-(-size // _TILE)) ** 2
         ball = 64 if size <= 2 * _TILE else 128 if size <= 4 * _TILE else 256
-        budget = (max(4096, 2048 * tiles), ball, ball // 2, 2.0, tiles, 8 * ball)
+        budget = (max(4096, 2048 * tiles), ball, ball // 2, 2.0, tiles, 8 * ball, True)
         bits = int(np.ceil(np.log2(size * size / 2)))
         self.plan = plan(2, HEADINGS, 2, 0, bits, budget, group=[0, 1, 0, 1], turn=TURNS, between=[[0, 1], [1, 0]])
         self._percept = empty_percept(world.num_envs, 160, 4, 2)

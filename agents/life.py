@@ -33,6 +33,8 @@ class LifetimeConfig:
     """Q, places of the queue; None: what the encoder advises."""
     optimism: float | None = None
     """What a step through ground never seen counts, on the way to a goal; 0: only known ways; None: advised."""
+    across: bool | None = None
+    """Whether ways across such ground are planned, around walls that were seen; else guessed; None: advised."""
     tolerance: float = 0.3
     """Mean squared error up to which a read of the matrix counts as known."""
     gate: float = 0.25
@@ -80,6 +82,7 @@ class Budget(NamedTuple):
     ball: int  # K
     backups: int  # situations of the queue for each decision
     optimism: float  # what a step through ground never seen counts; 0: a drive never goes there
+    across: bool  # whether ways across it are planned; else it is the straight distance that counts
 
 
 class Life(NamedTuple):

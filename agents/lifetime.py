@@ -44,6 +44,7 @@ class Lifetime:
             plan.ball if config.ball is None else config.ball,
             plan.backups if config.backups is None else config.backups,
             plan.optimism if config.optimism is None else config.optimism,
+            plan.across if config.across is None else config.across,
         )
         self.queue = plan.queue if config.queue is None else config.queue
         self.face, _ = self._memory(1)

@@ -75,9 +75,9 @@ def is_blocked(face: Face, body: Body, row: np.ndarray, action: int) -> bool:
 
 @internal
 def suppose(face: Face, body: Body, life: Life, b: int, budget: Budget, code: np.ndarray, row: np.ndarray) -> int:
-    """`recall`, but where nothing is known and unknown ground is crossed at all, row (F,) is a guess."""
+    """`recall`, but where nothing is known and ways across unknown ground are planned, row (F,) is a guess."""
     state = recall(face, life.memory, b, code, row)
-    if state == UNKNOWN and budget.optimism > 0:
+    if state == UNKNOWN and budget.across:
         blank(face, body, row)
         first, groups = body.group.shape[0] + body.drives, body.between.shape[0]
         for j in range(body.drives):
@@ -160,7 +160,7 @@ def imagine(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ba
     worn[0], unseen[0] = True, False
     if recall(face, life.memory, b, codes[0], rows[0]) == UNKNOWN:
         return 0
-    across = budget.optimism > 0 and life.goal[b, EXPLORE + 1 :, CODE].any()  # else the unknown is where to go
+    across = budget.across and life.goal[b, EXPLORE + 1 :, CODE].any()  # else the unknown is where to go
     size, done = 1, 0
     while done < size:
         for a in range(actions):
@@ -184,7 +184,7 @@ def imagine(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ba
                 else:
                     nexts[done, a] = _UNKNOWN
             if there >= 0:
-                blocked = is_blocked(face, body, rows[there], a)
+                blocked = budget.across and is_blocked(face, body, rows[there], a)
                 nexts[done, a] = _WALL if blocked else there
                 size += there == size and not blocked
         done += 1
@@ -220,7 +220,7 @@ def through_unknown(body: Body, life: Life, b: int, budget: Budget, code: np.nda
 @internal
 def price(budget: Budget, drive: int) -> int:
     """What a step into a situation never seen counts, which may turn out to be none."""
-    return 1 if drive == EXPLORE else max(1, int(budget.optimism))
+    return max(1, int(budget.optimism)) if budget.across and drive != EXPLORE else 1
 
 
 @internal
@@ -277,18 +277,18 @@ def back_up(face: Face, body: Body, life: Life, b: int, budget: Budget, code: np
     steps = np.zeros(actions, np.int64)
     for a in range(actions):
         steps[a] = step_of(face, body, row, a)
-        if steps[a] == _ENDLESS and budget.optimism > 0:
+        if steps[a] == _ENDLESS and budget.across:
             steps[a] = 1
         if steps[a] == 0 or steps[a] == _ENDLESS:
             continue
         known[a] = suppose(face, body, life, b, budget, code + steps[a] * body.moves[a], around[a])
-        if known[a] != UNKNOWN and is_blocked(face, body, around[a], a):
+        if budget.across and is_blocked(face, body, around[a], a):
             steps[a] = 0
     changed = found == WORN
     for j in range(body.drives):
         first = actions + body.drives + j * groups
         before = row[first : first + groups].copy()
-        after = _renewed(face, body, life, b, budget, row, steps, around, known, j)
+        after = _renewed(face, body, life, b, budget, code, row, steps, around, known, j)
         if (before == after).all():
             continue
         changed = True
@@ -305,8 +305,8 @@ def back_up(face: Face, body: Body, life: Life, b: int, budget: Budget, code: np
 
 @internal
 def _renewed(
-    face: Face, body: Body, life: Life, b: int, budget: Budget, row: np.ndarray, steps: np.ndarray,
-    around: np.ndarray, known: np.ndarray, drive: int,
+    face: Face, body: Body, life: Life, b: int, budget: Budget, code: np.ndarray, row: np.ndarray,
+    steps: np.ndarray, around: np.ndarray, known: np.ndarray, drive: int,
 ) -> np.ndarray:  # fmt: skip
     """Distances (G,) of one drive in a situation, from the rows (A, F) of its neighbours."""
     actions, groups = body.group.shape[0], body.between.shape[0]
@@ -318,8 +318,8 @@ def _renewed(
         g = body.group[a]
         if steps[a] == 0:
             continue
-        if known[a] == UNKNOWN and budget.optimism == 0:
-            distance = 1 if drive == EXPLORE else _ENDLESS
+        if known[a] == UNKNOWN and not budget.across:
+            distance = 1 + through_unknown(body, life, b, budget, code + body.moves[a], drive)
         else:
             step = price(budget, drive) if is_unseen(face, body, around[a]) else 1
             distance = step + _entered(body, g, around[a, first : first + groups])

@@ -8,7 +8,8 @@ import torch
 
 import agents
 import envs
-from agents import lifetime_memory
+from agents import lifetime, lifetime_memory
+from agents.codes import empty_percept
 from agents.lattice import Lattice, features, read, write
 from agents.superposition import SuperposedMemory
 from experiments import labyrinth_scores
@@ -165,6 +166,33 @@ def test_a_maze_is_learned_in_one_trial() -> None:
     over = np.flatnonzero(traces["over"][:, 0])[:3]
     assert traces["reached"][over, 0].all()
     assert (traces["optimum"][over, 0] / traces["steps"][over, 0])[1:].mean() > 0.6
+
+
+def _taken(cells: dict[tuple[int, int], tuple[int, int, int, int]], goal: tuple[int, int], **settings: Any) -> int:
+    """The direction taken at (0, 0), facing right, where of cells is known what lies right, down, left and up."""
+    world = envs.make("BraidedMaze-11-v0", 1, pose=True)
+    agent = agents.make("lifetime-table", world, **settings)
+    assert isinstance(agent, lifetime.Lifetime)
+    state, percept = agent.initial_state(1), empty_percept(1, len(cells), 4, 2)
+    percept.learned[0], percept.heading[0], percept.wishes[0] = len(cells), 0, (1, 0)
+    for n, (cell, steps) in enumerate(cells.items()):
+        percept.codes[0, n, :2], percept.steps[0, n], percept.marks[0, n] = cell, steps, (-1, cell == goal)
+    out = np.empty(1, np.int64)
+    for _ in range(20):
+        lifetime._decide(agent.face, agent.encoder.plan.body, state, agent.budget, percept, out)
+    return int(out[0])
+
+
+def test_a_goal_behind_is_turned_to_even_where_walking_on_and_back_counts_the_same() -> None:
+    row = {(x, 0): (1, 0, 1, 0) for x in range(-4, 5)}
+    assert _taken(row, (-4, 0)) == 2
+
+
+def test_a_way_across_unknown_ground_goes_around_walls_that_were_seen() -> None:
+    below = {(x, 1): (1, 0, 1, 0) for x in range(1, 4)}
+    known = below | {(0, 1): (1, 0, 0, 1), (4, 1): (0, 0, 1, 1), (0, 0): (-1, 1, 0, 0), (4, 0): (0, 1, 0, 0)}
+    assert _taken(known, (4, 0), optimism=1.0, across=False) == 0, "as the crow flies, through the wall"
+    assert _taken(known, (4, 0), optimism=1.0, across=True) == 1
 
 
 def test_without_pose_every_trial_of_a_maze_is_new_and_still_succeeds() -> None:
