@@ -220,3 +220,21 @@ def test_a_probe_finds_a_linear_code_and_nothing_in_shuffled_labels(claim: Any) 
     x = torch.eye(3)[labels] @ torch.randn(3, 20, generator=rng) + 0.1 * torch.randn(600, 20, generator=rng)
     right, shuffled = claim("explained").probe(x, labels, torch.arange(600) < 300, rng)
     assert right > 0.95 and 0.2 < shuffled < 0.5
+
+
+def test_the_map_is_found_again_and_the_gate_keeps_it(claim: Any) -> None:
+    mazes = claim("mazes")
+    told, inferred, one_map = (
+        (mazes.live("lifetime-table", {"contexts": how}, lives=4, seed=0) < mazes.GOOD).mean()
+        for how in ("oracle", "inferred", "none")
+    )
+    assert told == 1.0
+    assert inferred > one_map + 0.2
+
+
+def test_without_the_gate_what_is_seen_is_written_over_the_map_that_it_contradicts(claim: Any) -> None:
+    mazes = claim("mazes")
+    gated, open_gate = (
+        (mazes.live("lifetime-table", {"gated": gated}, lives=8, seed=0) < mazes.GOOD).mean() for gated in (True, False)
+    )
+    assert gated > open_gate
