@@ -26,7 +26,7 @@ from agents.codes_maze import HEADINGS, TURNS, MazeCodes, look
 from agents.lattice import CODE
 from agents.life import EXPLORE, Life, LifetimeConfig, Percept
 from agents.lifetime_memory import UNKNOWN, Face, recall
-from agents.planner import internal
+from agents.situations import internal
 from envs.grid_world import GridWorld
 from envs.maze_view import VIEW
 from envs.world import Obs, World

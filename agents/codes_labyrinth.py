@@ -9,7 +9,7 @@ from agents.codes import empty_percept, plan
 from agents.lattice import CODE
 from agents.life import EXPLORE, Body, Life, LifetimeConfig, Percept
 from agents.lifetime_memory import UNKNOWN, Face, recall
-from agents.planner import internal, same, step_of
+from agents.situations import internal, same, step_of
 from envs.world import Obs, World
 
 _WATER, _HOME = 1, 2  # drives

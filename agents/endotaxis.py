@@ -24,7 +24,7 @@ from agents.lattice import CODE
 from agents.life import EXPLORE, NO_PLAN, Body, Life, LifetimeTableConfig, Percept
 from agents.lifetime import Lifetime, clear
 from agents.lifetime_memory import UNKNOWN, Face, forget, recall
-from agents.planner import internal, is_target, learn, same, step_of, visit
+from agents.situations import internal, is_target, learn, same, step_of, visit
 from envs.kernels import below, seed_streams, uniform
 from envs.vec import as_world
 from envs.world import Obs, World

@@ -9,27 +9,39 @@
 Distances are whole numbers, one for each drive j and way of leaving g (a body that turns pays for it, so leaving along
 x and along y are two numbers). Drive 0 explores: its targets are actions never tried, places not visited this round.
 
-A row of memory is: step of each action, visited, target of each drive but the first, distance of each drive and group.
+What a row of memory says: `agents.situations`.
 
 Axes: B lives, A directions, J drives, G groups, F fields, K situations of the ball, Q places of the queue.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from agents.lattice import CODE
 from agents.life import EXPLORE, NO_PLAN, Body, Budget, Life, Percept
 from agents.lifetime_memory import UNKNOWN, WORN, Face, forget, recall, record
+from agents.situations import (
+    ENDLESS,
+    far,
+    internal,
+    is_blocked,
+    is_target,
+    is_unseen,
+    learn,
+    pop,
+    price,
+    push,
+    same,
+    step_of,
+    suppose,
+    through_unknown,
+    visit,
+)
 
 _WALL, _UNKNOWN, _OUTSIDE = -3, -2, -1  # what an action leads to, when not to a situation of the ball
-_ENDLESS = 1 << 30
-_OPTIONS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-internal = njit(cache=True, nogil=True, **_OPTIONS)
-"""Called from compiled code only, which saves compiling the way in from Python."""
 
 
 class Ball(NamedTuple):
@@ -40,115 +52,6 @@ class Ball(NamedTuple):
     next: np.ndarray  # (K, A), index in the ball or a reason why not
     worn: np.ndarray  # (K,) bool, to be written again even if nothing changes
     unseen: np.ndarray  # (K,) bool, never seen: taken to be free, at a price
-
-
-@internal
-def blank(face: Face, body: Body, row: np.ndarray) -> None:
-    """Fill row (F,) with what is known of a new situation: nothing."""
-    actions, drives = body.group.shape[0], body.drives
-    for f in range(row.shape[0]):
-        known = actions <= f < actions + drives
-        row[f] = 0 if known else (1 << face.widths[f]) - 1
-
-
-@internal
-def step_of(face: Face, body: Body, row: np.ndarray, action: int) -> int:
-    """The step that an action makes, 0 for none, _ENDLESS if it was never tried."""
-    return _ENDLESS if row[action] == (1 << face.widths[action]) - 1 else row[action] - body.offset
-
-
-@internal
-def is_unseen(face: Face, body: Body, row: np.ndarray) -> bool:
-    """Whether no direction of a situation was ever tried or looked at."""
-    for a in range(body.group.shape[0]):
-        if step_of(face, body, row, a) != _ENDLESS:
-            return False
-    return True
-
-
-@internal
-def is_blocked(face: Face, body: Body, row: np.ndarray, action: int) -> bool:
-    """Whether a situation with this row can not be entered by an action, because there is no way back out of it."""
-    back = body.back[action]
-    return bool(back >= 0 and step_of(face, body, row, back) == 0)
-
-
-@internal
-def suppose(face: Face, body: Body, life: Life, b: int, budget: Budget, code: np.ndarray, row: np.ndarray) -> int:
-    """`recall`, but where nothing is known and ways across unknown ground are planned, row (F,) is a guess."""
-    state = recall(face, life.memory, b, code, row)
-    if state == UNKNOWN and budget.across:
-        blank(face, body, row)
-        first, groups = body.group.shape[0] + body.drives, body.between.shape[0]
-        for j in range(body.drives):
-            guess = through_unknown(body, life, b, budget, code, j)
-            row[first + j * groups : first + (j + 1) * groups] = min(guess, far(face))
-    return int(state)
-
-
-@internal
-def learn(face: Face, body: Body, life: Life, b: int, percept: Percept) -> None:
-    """Write what this step taught."""
-    actions = body.group.shape[0]
-    row = np.empty(face.widths.shape[0], np.int64)
-    for n in range(percept.learned[b]):
-        code, new = percept.codes[b, n], False
-        if recall(face, life.memory, b, code, row) == UNKNOWN:
-            blank(face, body, row)
-            new = True
-            life.tally[b, 2] += 1
-        for a in range(actions):
-            step = percept.steps[b, n, a]
-            if step >= 0 and row[a] != step:
-                row[a] = step
-                new = True
-        if percept.marks[b, n, EXPLORE] == 0 and row[actions] <= body.rounds:
-            row[actions] = body.rounds + 1  # needs no visit in any round
-            new = True
-        for j in range(1, body.drives):
-            mark = percept.marks[b, n, j]
-            if mark >= 0 and row[actions + j] != mark:
-                row[actions + j] = mark
-                new = True
-            if mark == 1:
-                life.goal[b, j, :CODE], life.goal[b, j, CODE] = code, 1
-            elif mark == 0 and same(life.goal[b, j], code):
-                life.goal[b, j, CODE] = 0
-        if new:
-            record(face, life.memory, b, code, row)
-            push(life, b, code)
-
-
-@internal
-def same(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two codes are equal."""
-    return one[0] == other[0] and one[1] == other[1] and one[2] == other[2] and one[3] == other[3]
-
-
-@internal
-def push(life: Life, b: int, code: np.ndarray) -> None:
-    """Put a situation into the queue, unless it is there or the queue is full."""
-    first, length = life.ends[b]
-    size = life.queue.shape[1]
-    if length == size:
-        return
-    for k in range(length):
-        if same(life.queue[b, (first + k) % size], code):
-            return
-    life.queue[b, (first + length) % size] = code
-    life.ends[b, 1] += 1
-
-
-@internal
-def pop(life: Life, b: int, k: int) -> np.ndarray:
-    """Take a situation out of the queue; while it is empty, the k-th to be rehearsed of those that were in it."""
-    size = life.queue.shape[1]
-    slot = (life.tally[b, 0] + k * size // 4) % size
-    if life.ends[b, 1] > 0:
-        slot = life.ends[b, 0]
-        life.ends[b, 0] = (slot + 1) % size
-        life.ends[b, 1] -= 1
-    return life.queue[b, slot].copy()
 
 
 @internal
@@ -165,10 +68,10 @@ def imagine(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ba
     while done < size:
         for a in range(actions):
             step = step_of(face, body, rows[done], a)
-            if step == _ENDLESS and across:
+            if step == ENDLESS and across:
                 step = 1
-            nexts[done, a] = _WALL if step == 0 else _UNKNOWN if step == _ENDLESS else _OUTSIDE
-            if step == 0 or step == _ENDLESS:
+            nexts[done, a] = _WALL if step == 0 else _UNKNOWN if step == ENDLESS else _OUTSIDE
+            if step == 0 or step == ENDLESS:
                 continue
             code, there = codes[done] + step * body.moves[a], -1
             for i in range(size):
@@ -192,38 +95,6 @@ def imagine(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ba
 
 
 @internal
-def far(face: Face) -> int:
-    """The distance field of what cannot be reached, as far as is known."""
-    return (1 << face.widths[-1]) - 1
-
-
-@internal
-def is_target(body: Body, life: Life, b: int, row: np.ndarray, drive: int) -> bool:
-    """Whether a situation is where a drive wants to go."""
-    visited = body.group.shape[0]
-    if drive == EXPLORE:
-        return bool(body.rounds > 0 and row[visited] != life.round[b] and row[visited] <= body.rounds)
-    return bool(row[visited + drive] == 1)
-
-
-@internal
-def through_unknown(body: Body, life: Life, b: int, budget: Budget, code: np.ndarray, drive: int) -> int:
-    """Distance from a situation never seen: a target itself for exploration, else a guess."""
-    if drive == EXPLORE:
-        return 0
-    if budget.optimism == 0 or life.goal[b, drive, CODE] == 0:
-        return _ENDLESS
-    straight = abs(code[0] - life.goal[b, drive, 0]) + abs(code[1] - life.goal[b, drive, 1])
-    return int(budget.optimism * straight)
-
-
-@internal
-def price(budget: Budget, drive: int) -> int:
-    """What a step into a situation never seen counts, which may turn out to be none."""
-    return max(1, int(budget.optimism)) if budget.across and drive != EXPLORE else 1
-
-
-@internal
 def _entered(body: Body, group: int, distances: np.ndarray) -> int:
     """Distance from a situation entered along `group`, given its distances (G,)."""
     best = distances[0] + body.between[group, 0]
@@ -238,7 +109,7 @@ def solve(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ball
     codes, rows, nexts, _, unseen = ball
     actions, groups = body.group.shape[0], body.between.shape[0]
     first = actions + body.drives + drive * groups
-    out = np.full((size, groups), _ENDLESS, np.int64)
+    out = np.full((size, groups), ENDLESS, np.int64)
     for i in range(size):
         if is_target(body, life, b, rows[i], drive):
             out[i] = 0
@@ -277,9 +148,9 @@ def back_up(face: Face, body: Body, life: Life, b: int, budget: Budget, code: np
     steps = np.zeros(actions, np.int64)
     for a in range(actions):
         steps[a] = step_of(face, body, row, a)
-        if steps[a] == _ENDLESS and budget.across:
+        if steps[a] == ENDLESS and budget.across:
             steps[a] = 1
-        if steps[a] == 0 or steps[a] == _ENDLESS:
+        if steps[a] == 0 or steps[a] == ENDLESS:
             continue
         known[a] = suppose(face, body, life, b, budget, code + steps[a] * body.moves[a], around[a])
         if budget.across and is_blocked(face, body, around[a], a):
@@ -347,7 +218,7 @@ def improve(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ba
         for a in range(actions):
             if touched[i] and nexts[i, a] == _OUTSIDE:
                 step = step_of(face, body, rows[i], a)
-                push(life, b, codes[i] + (1 if step == _ENDLESS else step) * body.moves[a])
+                push(life, b, codes[i] + (1 if step == ENDLESS else step) * body.moves[a])
     return out
 
 
@@ -424,18 +295,3 @@ def decide(face: Face, body: Body, life: Life, b: int, budget: Budget, percept: 
     life.tally[b, 3] += 1
     life.drive[b] = NO_PLAN
     return -1
-
-
-@internal
-def visit(face: Face, body: Body, life: Life, b: int) -> None:
-    """Mark the place as visited in this round."""
-    visited = body.group.shape[0]
-    if body.rounds == 0:
-        return
-    row = np.empty(face.widths.shape[0], np.int64)
-    if recall(face, life.memory, b, life.place[b], row) == UNKNOWN:
-        blank(face, body, row)
-    if row[visited] != life.round[b]:
-        row[visited] = life.round[b]
-        record(face, life.memory, b, life.place[b], row)
-        push(life, b, life.place[b])

@@ -19,7 +19,7 @@ def folder() -> Path:
     digest = hashlib.sha256(numba.__version__.encode())
     for source in sorted([*here.glob("*.py"), *here.parent.glob("agents/*.py")]):
         text = source.read_bytes()
-        if b"njit" in text:
+        if b"njit" in text or b"@internal" in text:
             digest.update(text)
     return here / "__pycache__" / f"kernels-{digest.hexdigest()[:12]}"
 
