@@ -8,9 +8,10 @@ import numpy as np
 from gymnasium import spaces
 
 from envs.world import CompiledWorld, Obs, Transition, World
+from envs.wrapper import Wrapper
 
 
-class Feedback(World):
+class Feedback(Wrapper):
     """A world whose observation is a Dict with `prev_action` and `prev_reward` beside what it was.
 
     `prev_action` is Discrete(actions + 1), 0 at the first step of an episode, else 1 + the last action;
@@ -19,8 +20,7 @@ class Feedback(World):
     """
 
     def __init__(self, world: World, prev_action: bool = True, prev_reward: bool = True) -> None:
-        self.world, self.num_envs, self.action_space = world, world.num_envs, world.action_space
-        self.resumable = world.resumable
+        super().__init__(world)
         inner = world.observation_space
         parts: dict[str, Any] = dict(inner.spaces) if isinstance(inner, spaces.Dict) else {"obs": inner}
         self._shown = tuple(
@@ -73,30 +73,10 @@ class Feedback(World):
             self._action[:], self._reward[:] = state["feedback_action"], state["feedback_reward"]
         return self._with(obs, self._action, self._reward)
 
-    def render(self, i: int = 0) -> np.ndarray:
-        """Draw environment i."""
-        return self.world.render(i)
-
-    def ansi(self, i: int = 0) -> str:
-        """Describe environment i."""
-        return self.world.ansi(i)
-
-    def trace(self) -> dict[str, np.ndarray]:
-        """Return what the last step did."""
-        return self.world.trace()
-
-    def spot(self, i: int) -> tuple[float, float] | None:
-        """Return where in the picture the agent is."""
-        return self.world.spot(i)
-
     @property
     def unwrapped(self) -> World:
         """The world inside."""
         return self.world.unwrapped
-
-    def close(self) -> None:
-        """Close the world."""
-        self.world.close()
 
     def _with(self, obs: Obs, action: np.ndarray, reward: np.ndarray) -> dict[str, np.ndarray]:
         parts = obs if isinstance(obs, dict) else {"obs": obs}

@@ -8,9 +8,10 @@ from itertools import combinations
 import numpy as np
 
 from envs.world import Obs, Transition, World, copy_obs, fresh_seed, write_row
+from envs.wrapper import Wrapper
 
 
-class Stream(World):
+class Stream(Wrapper):
     """A world that becomes another task after every `share` steps, `repeats` times through all of them.
 
     Episodes under way are cut then (`truncated`), and the next observation is of the new task. The last task stays
@@ -27,12 +28,7 @@ class Stream(World):
         if share < 1 or repeats < 1:
             raise ValueError(f"a stream needs share >= 1 and repeats >= 1, got share={share}, repeats={repeats}.")
         self.worlds, self.share, self.segments = list(worlds.values()), share, len(worlds) * repeats
-        first = self.worlds[0]
-        self.num_envs, self.observation_space, self.action_space = (
-            first.num_envs,
-            first.observation_space,
-            first.action_space,
-        )
+        super().__init__(self.worlds[0])
         self.resumable = all(world.resumable for world in self.worlds)
         self._time, self._seed = 0, 0
 
@@ -46,20 +42,16 @@ class Stream(World):
         """The number of the present task."""
         return self.segment % len(self.worlds)
 
-    @property
-    def world(self) -> World:
-        """The present task."""
-        return self.worlds[self.task]
-
     def reset(self, seed: int | None = None) -> Obs:
         """Begin the stream anew."""
-        self._time, self._seed = 0, int(fresh_seed(None)) >> 33 if seed is None else seed
+        self._seed = int(fresh_seed(None)) >> 33 if seed is None else seed
+        self._go_to(0)
         return self.world.reset(self._seed)
 
     def step(self, actions: np.ndarray) -> Transition:
         """Take one action in every environment of the present task."""
         before, out = self.segment, self.world.step(actions)
-        self._time += 1
+        self._go_to(self._time + 1)
         if self.segment == before:
             return out
         final, ended = copy_obs(out.obs), out.terminated | out.truncated
@@ -79,25 +71,18 @@ class Stream(World):
 
     def load_state(self, state: dict[str, np.ndarray]) -> Obs:
         """Continue from `state()`."""
-        self._time, self._seed = (int(x) for x in state["stream"])
+        time, self._seed = (int(x) for x in state["stream"])
+        self._go_to(time)
         return self.world.load_state({name: part for name, part in state.items() if name != "stream"})
-
-    def render(self, i: int = 0) -> np.ndarray:
-        """Draw environment i."""
-        return self.world.render(i)
-
-    def ansi(self, i: int = 0) -> str:
-        """Describe environment i."""
-        return self.world.ansi(i)
-
-    def trace(self) -> dict[str, np.ndarray]:
-        """Return what the last step did."""
-        return self.world.trace()
 
     def close(self) -> None:
         """Close all tasks."""
         for world in self.worlds:
             world.close()
+
+    def _go_to(self, time: int) -> None:
+        self._time = time
+        self.world = self.worlds[self.task]
 
 
 def check(worlds: Mapping[str, World]) -> None:
