@@ -77,6 +77,7 @@ def run(seeds: range = SEEDS) -> Report:
     areas, ends = curves.mean(2), curves[:, :, -END:].mean(2)
     table = [["agent", "FLOPs per step, first to last", "steps", "area", "return at the end"]]
     figure = canvas("share of the FLOPs", "return per junction")
+    figure.set_figwidth(8)
     axes = figure.axes[0]
     for k, name in enumerate(RUNS):
         parts = [row[k].parts for row in runs]
@@ -84,7 +85,7 @@ def run(seeds: range = SEEDS) -> Report:
         steps = human(np.mean([sum(stage[0] for stage in part) for part in parts]))
         table.append([name, prices, steps, cell(areas[:, k], 3), cell(ends[:, k])])
         axes.plot((np.arange(BINS) + 0.5) / BINS, curves[:, k].mean(0), "--" if "growing" in name else "-", label=name)
-    axes.legend(fontsize=7)
+    figure.legend(loc="outside right upper", fontsize=7)  # beside the curves, which end where it would be
     size, dimension = lost(areas[:, :4]), lost(areas[:, 4:])
     large = [cell(areas[:, k + 1] - areas[:, k], 3) for k in (2, 6)]
     return Report(

@@ -46,7 +46,7 @@ def grid(table: list[list[str]]) -> str:
 def page(name: str, report: Report) -> str:
     """A claim as a section of Markdown; its picture is saved."""
     IMAGES.mkdir(exist_ok=True)
-    report.figure.savefig(IMAGES / f"claim-{name}.png", dpi=70, metadata={"Software": None})
+    report.figure.savefig(IMAGES / f"claim-{name}.png", dpi=100, metadata={"Software": None})
     return "\n".join(
         [
             f"## {name}: {report.verdict}",
