@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -238,3 +238,70 @@ def test_without_the_gate_what_is_seen_is_written_over_the_map_that_it_contradic
         (mazes.live("lifetime-table", {"gated": gated}, lives=8, seed=0) < mazes.GOOD).mean() for gated in (True, False)
     )
     assert gated > open_gate
+
+
+def test_two_tasks_are_walked_through_side_by_side(claim: Any) -> None:
+    """What is called right succeeds everywhere; tasks of the same senses show the same and agree in no action."""
+    twins, tasks = claim("twins"), (117, 155)
+    obs, starts, right, turns = twins.walks(tasks, 3)
+    assert torch.equal(*obs) and (right[0] != right[1]).all() and starts[0].all() and turns.any()
+    for world, actions in zip(twins.mazes(tasks, twins.BATCH), right.numpy(), strict=True):
+        world.reset(3)
+        success = np.array([world.step(taken).success for taken in actions])
+        assert np.nanmin(success) == 1.0
+    seen, _, apart, _ = twins.walks((6, 7), 3)
+    assert not torch.equal(*seen) and (apart[0] != apart[1]).any()
+
+
+def test_the_context_alone_decides_between_tasks_of_the_same_senses(
+    claim: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swapped, twins = claim("swapped"), claim("twins")
+    monkeypatch.setattr(twins, "SHARE", 8192)
+    right, other, late, never = swapped.swap((117, 155), 3, 0)
+    assert right[1] > 0.75 and other[0] > 0.75  # trained for a moment; what ignores the context has at most half
+    assert max(right[0], other[1]) < 0.15 and max(*late, *never) < 0.75
+    monkeypatch.setattr(twins, "SHARE", 4096)
+    plain = swapped.swap((6, 7), 0, 0)
+    assert (plain == plain[0]).all()  # without contexts there is nothing to swap
+
+
+class Walker:
+    """Walks to the junction of the room and turns up if its matrix is above 0, else down; knows no cue."""
+
+    class State(NamedTuple):
+        z: torch.Tensor  # (B, 1), steps
+        m: torch.Tensor  # (B, 1)
+
+    def __init__(self) -> None:
+        self.policy = self.encoder = self.core = self
+        self.keys = ("image", "direction", "prev_action")
+
+    def initial_state(self, batch: int) -> State:
+        return self.State(torch.zeros(batch, 1), torch.ones(batch, 1))
+
+    def step(self, obs: Any, state: State, starts: torch.Tensor) -> tuple[Any, None, State]:
+        z = state.z * ~starts[:, None]
+        turn = torch.where(state.m > 0, 0, 1)
+        self.actions = torch.where(z == 6, turn, 2)[:, 0]  # forward six times, turn, forward
+        return self, None, self.State(z + 1, state.m)
+
+    def sample(self, rng: torch.Generator) -> torch.Tensor:
+        return self.actions
+
+    def to_env(self, actions: torch.Tensor) -> np.ndarray:
+        return actions.numpy()
+
+
+def test_a_life_in_the_room_goes_on_with_what_it_is_given(claim: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rooms = claim("rooms")
+    monkeypatch.setattr(rooms, "LIVES", 8)
+    held, signs, ends = rooms.play(Walker(), 1)
+    up = signs[:, 1]
+    assert 0 < up.sum() < 8 and held.z.eq(4).all()  # the corridor is four steps from the cue
+    np.testing.assert_array_equal(ends, np.where(up, 1, -1))
+    down = held._replace(m=-held.m)
+    np.testing.assert_array_equal(rooms.play(Walker(), 1, down)[2], -ends)
+    some = torch.arange(8) < 5
+    mixed = rooms.play(Walker(), 1, rooms.merge(some, down, held))[2]
+    np.testing.assert_array_equal(mixed, np.where(some, -ends, ends))
