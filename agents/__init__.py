@@ -47,6 +47,7 @@ REFLEXES: dict[str, tuple[type[reflexes.Reflex], ...]] = {
     "wall-follower": (maze_reflexes.WallFollower,),
     "tremaux": (maze_reflexes.Tremaux,),
     "greedy-map": (maze_reflexes.GreedyMap,),
+    "known-map": (maze_reflexes.KnownMap,),
     "oracle": (reflexes.Best,),
 }
 """Reflexes by name, each in the forms that it has for different worlds: the first that fits plays."""

@@ -11,22 +11,30 @@ from numba import njit
 
 from agents.reflexes import KeepWalking, Reflex, State
 from envs.grid_world import GridWorld
+from envs.maze import Maze
+from envs.maze_generate import room
+from envs.maze_paths import distances
 from envs.maze_view import (
     DOOR_CLOSED,
     DOOR_OPEN,
     FORWARD,
+    GOAL,
+    GREY_WALL,
     LEFT,
     PAD,
     RIGHT,
     UNSEEN,
     VIEW,
     ahead,
+    move,
+    observe,
     walkable,
 )
 from envs.world import Obs
 
 _AHEAD, _RIGHT_HAND, _LEFT_HAND = (3, 5), (4, 6), (2, 6)  # of the view, the cells beside the agent
 _ROOT = 8  # in a mark: the search began here
+_REACH = 4  # how many times farther than the best view so far a better one is looked for
 
 
 class WallFollower(Reflex):
@@ -91,6 +99,36 @@ class GreedyMap(Reflex):
         assert isinstance(obs, dict)
         world, actions = _grid_world(self), np.zeros(self.num_envs, np.int64)
         _explore(obs["image"], world.position, world.heading, world.width, world.wanted(), state[0], actions)
+        return actions
+
+
+class KnownMap(Reflex):
+    """A yardstick of search: knows the whole maze, and not in which of its rooms the goal is until it has seen it.
+
+    Goes to the pose that shows most for the way there: the sum of l over the rooms not seen yet in this trial, l being
+    the distance of a room from where the trial began, by the square root of the steps. (SPL counts l / steps; the root
+    is the best of the powers tried on seeds 0 to 99.) No proof that no search does better: it is greedy.
+    """
+
+    worlds = (Maze,)
+
+    def initial_state(self) -> State:
+        """What seeing each cell is worth, (B, cells), 0: the goal is not there; whether the goal was seen, (B,)."""
+        world = _grid_world(self)
+        return np.zeros((self.num_envs, world.width**2), np.int16), np.zeros(self.num_envs, np.bool_)
+
+    def act(self, obs: Obs, state: State) -> np.ndarray:
+        """Go to the goal once it was seen, else where most is to be seen."""
+        assert isinstance(obs, dict)
+        world, actions, new = _grid_world(self), np.zeros(self.num_envs, np.int64), _new_trial(obs)
+        worth, found = state
+        found |= (obs["image"][..., 0] == GOAL).any((1, 2))
+        actions[:] = world.best_actions()
+        for i in np.flatnonzero(~found).tolist():
+            cells = np.pad(world.cells(i), PAD, constant_values=GREY_WALL).ravel()
+            if new[i]:
+                _appraise(cells, world.size, world.position[i], worth[i])
+            actions[i] = _scout(cells, world.width, world.position[i], world.heading[i], worth[i])
         return actions
 
 
@@ -219,3 +257,58 @@ def _enterable(known: np.ndarray, place: int, width: int, target: int) -> bool:
     x, y = place % width, place // width
     inside = PAD < x < width - PAD - 1 and PAD < y < width - PAD - 1
     return inside and (known[place] == UNSEEN or known[place] == target or walkable(known[place]))
+
+
+@njit(cache=True, nogil=True)
+def _appraise(cells: np.ndarray, size: int, start: int, worth: np.ndarray) -> None:
+    """Write how many steps it is from the start to each room, for the start itself and what is no room 0."""
+    field = np.empty((cells.shape[0], 4), np.int16)
+    distances(cells, size + 2 * PAD, start, field)
+    worth[:] = 0
+    for index in range((size // 2) ** 2):
+        worth[room(index, size)] = field[room(index, size)].min()
+
+
+@njit(cache=True, nogil=True)
+def _scout(cells: np.ndarray, width: int, position: int, heading: int, worth: np.ndarray) -> int:
+    """Take what is in view off `worth` and return the first action to where most comes into view for the way there."""
+    image = np.empty((VIEW, VIEW, 3), np.uint8)
+    _in_view(cells, width, position, heading, worth, image, True)
+    steps = np.full(4 * cells.shape[0], -1, np.int32)  # to each pose
+    first = np.zeros(4 * cells.shape[0], np.int8)  # action on the way to each pose
+    queue = np.empty(4 * cells.shape[0], np.int32)
+    begin, end, best, choice, horizon = 0, 1, 0.0, LEFT, cells.shape[0]
+    queue[0], steps[position << 2 | heading] = position << 2 | heading, 0
+    while begin < end:
+        pose = queue[begin]
+        begin += 1
+        if steps[pose] > horizon:
+            break
+        value = _in_view(cells, width, pose >> 2, pose & 3, worth, image, False) / max(steps[pose], 1) ** 0.5
+        if value > best:
+            best, choice, horizon = value, first[pose], _REACH * (steps[pose] + VIEW)
+        for action in (FORWARD, RIGHT, LEFT):
+            here, there = move(cells, width, pose >> 2, pose & 3, action)
+            index = here << 2 | there
+            if steps[index] < 0:
+                steps[index] = steps[pose] + 1
+                first[index] = action if steps[pose] == 0 else first[pose]
+                queue[end], end = index, end + 1
+    return choice
+
+
+@njit(cache=True, nogil=True)
+def _in_view(
+    cells: np.ndarray, width: int, position: int, heading: int, worth: np.ndarray, image: np.ndarray, take: bool
+) -> int:
+    """Sum what cells in view of a pose are worth; and take it off, if so told. Draws the view into `image`."""
+    observe(cells, width, position, heading, image)
+    forward, right, total = ahead(heading, width), ahead(heading + 1, width), 0
+    for column in range(VIEW):
+        for row in range(VIEW):
+            place = position + (VIEW - 1 - row) * forward + (column - VIEW // 2) * right
+            if image[column, row, 0] != UNSEEN and worth[place] > 0:
+                total += worth[place]
+                if take:
+                    worth[place] = 0
+    return total

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import agents
-from agents.maze_reflexes import GreedyMap, Tremaux, WallFollower
+from agents.maze_reflexes import GreedyMap, KnownMap, Tremaux, WallFollower
 from envs.maze import Maze
-from envs.maze_view import EMPTY, GOAL, GREY_WALL, PAD
+from envs.maze_view import EMPTY, GOAL, GREEN_GOAL, GREY_WALL, PAD
 
 SEED = 100
 
@@ -47,6 +47,34 @@ def test_a_map_pays_in_later_trials() -> None:
     assert 0.5 < spl[:, 0].mean() < 0.8 < 0.93 < spl[:, 2:].mean() <= 1.0
 
 
+def test_who_knows_the_maze_searches_better_and_knows_the_goal_afterwards() -> None:
+    spl, reached = play("known-map", Maze(16, 11, trials=2))
+    assert reached.all() and (spl[:, 1] == 1.0).all() and spl[:, 0].mean() < 0.95
+    known, greedy = (play(name, Maze(12, 41, trials=1))[0].mean() for name in ("known-map", "greedy-map"))
+    assert greedy + 0.02 < known < 0.7
+
+
+def test_who_knows_the_maze_does_not_know_the_goal() -> None:
+    """Until the goal is in view the way does not depend on where it is."""
+    worlds = Maze(1, 21), Maze(1, 21)
+    views = [world.reset(SEED) for world in worlds]
+    moved = worlds[1].state()
+    goal, cells = moved["ints"][2, 0], moved["memory"][0]
+    elsewhere = PAD * (worlds[1].width + 1) + worlds[1].width + 1  # the first room
+    cells[goal], cells[elsewhere], moved["ints"][2, 0] = EMPTY, GREEN_GOAL, elsewhere
+    views[1] = worlds[1].load_state(moved)
+    players, states = [KnownMap(world) for world in worlds], [KnownMap(world).initial_state() for world in worlds]
+    steps = 0
+    while True:
+        actions = [player.predict(view, state)[0] for player, view, state in zip(players, views, states, strict=True)]
+        if any(found.any() for _, found in states):
+            break
+        np.testing.assert_array_equal(actions[0], actions[1])
+        views = [world.step(action).obs for world, action in zip(worlds, actions, strict=True)]
+        steps += 1
+    assert goal != elsewhere and steps > 10
+
+
 def test_reflexes_are_ordered() -> None:
     names = ("random", "wall-follower", "tremaux", "greedy-map", "oracle")
     scores = [float(play(name, Maze(48, 21, trials=3))[0].mean()) for name in names]
@@ -54,7 +82,7 @@ def test_reflexes_are_ordered() -> None:
 
 
 def test_actions_depend_on_the_environment_only() -> None:
-    for name in ("wall-follower", "tremaux", "greedy-map"):
+    for name in ("wall-follower", "tremaux", "greedy-map", "known-map"):
         spl, _ = play(name, Maze(7, 11))
         alone, _ = play(name, Maze(1, 11))
         np.testing.assert_array_equal(spl[:1], alone)
@@ -78,7 +106,7 @@ def test_a_map_that_leads_nowhere_is_drawn_anew() -> None:
 
 def test_memory_is_emptied_with_a_new_life() -> None:
     world = Maze(2, 11)
-    for kind in (WallFollower, Tremaux, GreedyMap):
+    for kind in (WallFollower, Tremaux, GreedyMap, KnownMap):
         agent, obs = kind(world), world.reset(0)
         fresh = [part.copy() for part in agent.predict(obs)[1]]
         dirty = tuple(np.full_like(part, 1) for part in agent.initial_state())
