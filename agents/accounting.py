@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from agents import kernels
+from agents import context_forms, kernels
+from agents.replay import Replay
 from agents.rollout import Rollout
 
 if TYPE_CHECKING:
@@ -101,12 +102,13 @@ def flops(model: MemoryPPO) -> dict[str, float]:
     """FLOPs per environment step: `act`, to choose it, and `train`, to learn from it.
 
     Counted on one acting step and one update of a whole rollout; minibatches that `kl_skip` leaves out are charged
-    all the same.
+    all the same, and so is rehearsal while hardly anything is kept yet.
     """
     c, batch, policy, twin = model.config, model.world.num_envs, model.policy, copy.copy(model)
     roll = twin.rollout = _rollout(model, batch)  # the same network, a rollout of its own
     roll.steps, roll.state = c.num_steps, policy.core.initial_state(batch)
     twin._targets = torch.zeros_like(roll.values), torch.zeros_like(roll.values)
+    twin.replay, twin.generator = _replay(model, roll), torch.Generator(model.device)
 
     def act() -> None:
         dist, _, _ = policy.step({key: part[0] for key, part in roll.obs.items()}, roll.state, roll.starts[0])
@@ -130,19 +132,35 @@ def stats(model: MemoryPPO) -> dict[str, float]:
     """Sizes and cost: parameters, bytes of an environment's memory and of training, FLOPs per environment step.
 
     `flops_per_step` is acting alone, `flops_per_training_step` acting and the step's share of the updates;
-    `optimizer_bytes` are Adam's two moments, `buffer_bytes` a rollout and the memories that it begins with.
+    `optimizer_bytes` are Adam's two moments, `buffer_bytes` a rollout, the memories that it begins with, and what is
+    kept of older ones.
     """
-    cost, size = flops(model), _size(model)
+    cost, size, replay = flops(model), _size(model), _replay(model, _rollout(model, 1))
     state_bytes = sum(part.nbytes for part in model.policy.core.initial_state(1))
     return {
         "trained_parameters": size,
         "fixed_parameters": sum(part.numel() for part in model.policy.buffers()),
         "state_bytes": state_bytes,
         "optimizer_bytes": 2 * 4 * size,
-        "buffer_bytes": model.world.num_envs * (_rollout(model, 1).nbytes() + state_bytes),
+        "buffer_bytes": model.world.num_envs * (_rollout(model, 1).nbytes() + state_bytes)
+        + (replay.nbytes if replay else 0),
         "flops_per_step": cost["act"],
         "flops_per_training_step": cost["act"] + cost["train"],
     }
+
+
+def kept_bits(model: MemoryPPO) -> int:
+    """Bits that must be kept to go on: of what is trained, a mask's scores one each, and of past segments."""
+    return context_forms.kept_bits(model.policy) + (8 * model.replay.nbytes if model.replay else 0)
+
+
+def _replay(model: MemoryPPO, roll: Rollout) -> Replay | None:
+    """A full reservoir for rollouts like this one, if the agent has one."""
+    if not model.config.replay:
+        return None
+    replay = Replay(model.config.replay, roll, model.policy.core.initial_state(1))
+    replay.seen = replay.count
+    return replay
 
 
 def _size(model: MemoryPPO) -> int:
@@ -155,4 +173,4 @@ def _rollout(model: MemoryPPO, batch: int) -> Rollout:
 
     sample = to_tensors(model.observation_space.sample(), model.policy.encoder.keys, model.device)
     obs = {key: part.expand(batch, *part.shape) for key, part in sample.items()}
-    return Rollout(obs, model.config.num_steps, len(model.policy.sizes), model.device)
+    return model.new_rollout(obs)

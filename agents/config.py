@@ -57,6 +57,10 @@ class PPOConfig:
     """N, contexts through which encoder and heads are seen, which adds no parameter to them; 0 for plain layers."""
     context_from: Literal["inferred", "told", "none"] = "inferred"
     """How a context is chosen: by surprise, told by a stream of tasks (a yardstick), or always the first."""
+    context_form: Literal["flip", "mask", "heads"] = "flip"
+    """What a context is: generated signs; as rivals, a trained mask over fixed weights, or two heads of its own."""
+    replay: int = 0
+    """Columns of past rollouts that are kept, and rehearsed with every update."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
 """Contexts of a policy: which of the tasks in its superposed layers it is in, told or found out without labels.
 
 With `contexts` N > 0 the linear layers of encoder and heads, and the input of the core, are seen through one of N
-generated contexts (`agents.superposed_linear`); the trained parameters stay those of the plain layers. Which context
+generated contexts (`agents.superposed_linear`); the trained parameters stay those of the plain layers. Rivals of these
+are in `agents.context_forms`. Which context
 is settled once a rollout, for all environments together, from how well each of them predicts what happened:
 
     v_t    = [e_t, e_{t-1}, a_t]                 e a fixed random encoding of the observation, a one-hot
@@ -24,7 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import gymnasium as gym
 import torch
@@ -45,6 +46,13 @@ if TYPE_CHECKING:
 CODE = 16  # width of the code that generates a context
 
 
+class Layer(Protocol):
+    """What a context changes."""
+
+    def enter(self, k: int, code: Tensor) -> None:
+        """Be in context k from now on, whose code is (U,)."""
+
+
 class ContextLinear(SuperposedLinear):
     """A plain linear layer, its parameters kept, that is seen through the context it was last told to enter."""
 
@@ -55,7 +63,7 @@ class ContextLinear(SuperposedLinear):
         self.weight, self.bias = plain.weight, plain.bias
         self.register_buffer("context", torch.ones(self.in_features))
 
-    def enter(self, code: Tensor) -> None:
+    def enter(self, k: int, code: Tensor) -> None:
         """See the weights through the context of a code (U,) from now on."""
         self.context.copy_(self.turn(torch.ones_like(self.context), code))
 
@@ -75,7 +83,7 @@ class Turn(nn.Module):
         self.expansion = Expansion(CODE, width + width % 2, [SCALE], seed)
         self.register_buffer("context", torch.ones(width))
 
-    def enter(self, code: Tensor) -> None:
+    def enter(self, k: int, code: Tensor) -> None:
         """Turn into the context of a code (U,) from now on."""
         self.context.copy_(flip(torch.ones_like(self.context), code @ self.expansion.omega[0]))
 
@@ -127,7 +135,7 @@ class Contexts(nn.Module):
 
     def __init__(
         self,
-        layers: Sequence[ContextLinear | Turn],
+        layers: Sequence[Layer],
         observation_space: gym.Space[Any],
         actions: list[int],
         config: PPOConfig,
@@ -151,7 +159,7 @@ class Contexts(nn.Module):
         """See the policy through context k from now on."""
         self.present.fill_(k)
         for layer in self.layers:
-            layer.enter(self.codes[k])
+            layer.enter(k, self.codes[k])
 
     @contextmanager
     def inside(self, k: int) -> Iterator[None]:

@@ -14,7 +14,8 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from agents.config import PPOConfig
-from agents.contexts import Contexts, Turn, superpose
+from agents.context_forms import FORMS
+from agents.contexts import Contexts
 from agents.core import reset
 from agents.cores import CORES
 from agents.encoder import Encoder, TensorObs
@@ -95,9 +96,10 @@ class Policy(nn.Module):
         self.contexts: Contexts | None = None
         self.into_core: nn.Module = nn.Identity()
         if config.contexts:
-            self.into_core = turn = Turn(config.encoder, seed)
-            layers = superpose([self.encoder, self.pi, self.vf], seed)
-            self.contexts = Contexts([turn, *layers], observation_space, self.sizes, config, seed)
+            if config.recycle and config.context_form != "flip":
+                raise ValueError(f"recycle needs plain heads: context_form flip, not {config.context_form}")
+            layers = FORMS[config.context_form](self, config, seed)
+            self.contexts = Contexts(layers, observation_space, self.sizes, config, seed)
 
         self.plasticity = Plasticity(self, config) if config.l2_init or config.recycle else None
 

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from agents import accounting, saving
 from agents.config import PPOConfig, SuperposedConfig
 from agents.cores import CORES, SuperposedCore
-from agents.encoder import to_tensors
+from agents.encoder import TensorObs, to_tensors
 from agents.policy import Policy
+from agents.replay import Replay
 from agents.rollout import Episodes, Rollout
 from agents.superposition import SuperposedMemory
 
@@ -62,6 +63,7 @@ class MemoryPPO:
         self.renew(seed)
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.num_timesteps, self.updates, self.verbose, self._started = 0, 0, 0, False
+        self.replay: Replay | None = None
         self._logger: Logger | None = None
         self.progress: Callable[[], float] | None = None  # share of a budget that is not counted in steps
 
@@ -167,7 +169,14 @@ class MemoryPPO:
             self.episodes = Episodes(self.world.num_envs)
             self._check(self._obs)
             self._started = True
-        self.rollout = Rollout(self._on_device(self._obs), self.config.num_steps, len(self.policy.sizes), self.device)
+        self.rollout = self.new_rollout(self._on_device(self._obs))
+        if self.config.replay and self.replay is None:
+            self.replay = Replay(self.config.replay, self.rollout, self._state)
+
+    def new_rollout(self, obs: TensorObs) -> Rollout:
+        """Empty buffers for a batch of environments, like obs (B, ...)."""
+        logits = sum(self.policy.sizes) if self.config.replay else 0
+        return Rollout(obs, self.config.num_steps, len(self.policy.sizes), self.device, logits)
 
     def _collect(self, steps: int) -> bool:
         """Fill the rollout; False if a callback asked to stop."""
@@ -186,6 +195,8 @@ class MemoryPPO:
             dist, roll.values[t], self._state = policy.step_(obs, self._state, self._starts)
             roll.starts[t], actions = self._starts, dist.sample(self.generator)
             roll.actions[t], roll.log_probs[t] = actions, dist.log_prob(actions)
+            if self.replay is not None:
+                roll.logits[t] = torch.cat(dist.log_probs, -1)
             now = world.step(policy.to_env(actions))
             ends = now.terminated | now.truncated
             reward = torch.as_tensor(now.reward, dtype=torch.float32, device=self.device)
@@ -227,6 +238,8 @@ class MemoryPPO:
             for columns in order.chunk(min(c.num_minibatches, batch)):
                 logs.append(self._update(columns, write_cost, may_skip=epoch > 0))
         self.policy.encoder.update({key: part[: roll.steps] for key, part in roll.obs.items()})
+        if self.replay is not None and roll.steps == c.num_steps:
+            self.replay.add(roll, self.generator)
         self.updates += 1
         explained = 1 - (returns - roll.values[: roll.steps]).var() / (returns.var() + 1e-8)
         self._last_train = {name: float(np.mean([row[name] for row in logs])) for name in logs[0]}
@@ -274,6 +287,8 @@ class MemoryPPO:
         loss = policy_loss + c.vf_coef * value_loss - c.ent_coef * entropy
         if write_cost and "write_gate" in info:
             loss = loss + write_cost * info["write_gate"]
+        if self.replay is not None:
+            loss = loss + self.replay.loss(self.policy, len(columns), c.vf_coef, self.generator)
         loss = self.policy.pulled(loss)
         with torch.no_grad():
             logs = {

@@ -18,20 +18,23 @@ from agents.encoder import TensorObs
 class Rollout:
     """Preallocated buffers, time first; `obs` is a dict of tensors by path."""
 
-    def __init__(self, obs: TensorObs, steps: int, components: int, device: torch.device) -> None:
+    def __init__(
+        self, obs: TensorObs, steps: int, components: int, device: torch.device, logits: int = 0
+    ) -> None:
         batch = next(iter(obs.values())).shape[0]
         self.obs = {key: part.new_zeros(steps, *part.shape) for key, part in obs.items()}
         self.actions = torch.zeros(steps, batch, components, dtype=torch.long, device=device)
         self.starts = torch.zeros(steps, batch, dtype=torch.bool, device=device)
         self.ends = torch.zeros(steps, batch, dtype=torch.bool, device=device)
         self.log_probs, self.values, self.rewards = (torch.zeros(steps, batch, device=device) for _ in range(3))
+        self.logits = torch.zeros(steps, batch, logits, device=device)  # log probabilities of all actions, if wanted
         self.state: Any = None  # of the core, before the first step
         self.steps = 0  # filled so far
 
     def nbytes(self) -> int:
         """Bytes of all buffers, the memories at the start of the rollout not among them."""
-        parts = (*self.obs.values(), self.actions, self.starts, self.ends, self.log_probs, self.values, self.rewards)
-        return sum(part.nbytes for part in parts)
+        parts = (self.actions, self.starts, self.ends, self.log_probs, self.values, self.rewards, self.logits)
+        return sum(part.nbytes for part in (*self.obs.values(), *parts))
 
     def advantages(self, last_values: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
         """Generalised advantage estimates and returns, (steps, B) each (Schulman et al. 2016).

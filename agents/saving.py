@@ -12,6 +12,7 @@ from torch import Tensor
 from agents import checkpoint, space_json
 from agents.cores import CORES, SuperposedCore
 from agents.encoder import to_tensors
+from agents.replay import Replay
 from agents.rollout import Episodes
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def snapshot(model: MemoryPPO) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors |= {f"core.{i}": part for i, part in enumerate(model._state)} | {"starts": model._starts}
         tensors |= {f"world.{name}": torch.as_tensor(part) for name, part in model.world.state().items()}
         tensors |= {name: torch.as_tensor(getattr(model.episodes, name)) for name in ("returns", "lengths")}
+    if model.replay is not None:
+        tensors |= {f"replay.{name}": part for name, part in model.replay.state().items()}
     meta = {
         "num_timesteps": model.num_timesteps, "updates": model.updates, "started": model._started,
         "seed": model.seed, "episodes": list(model.episodes.recent), "config": asdict(model.config),
@@ -67,6 +70,9 @@ def restore(model: MemoryPPO, tensors: dict[str, Tensor], meta: dict[str, Any]) 
         model._starts = tensors["starts"].to(model.device)
         obs = model.world.load_state({name: part.numpy() for name, part in under("world.").items()})
         model._obs = to_tensors(obs, model.policy.encoder.keys)
+        if model.config.replay:
+            model.replay = Replay(model.config.replay, model.new_rollout(model._obs), model._state)
+            model.replay.load_state(under("replay."))
         model.episodes = Episodes(model.world.num_envs)
         model.episodes.returns, model.episodes.lengths = tensors["returns"].numpy(), tensors["lengths"].numpy()
         model.episodes.recent.extend((r, n, s) for r, n, s in meta["episodes"])

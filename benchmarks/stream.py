@@ -1,7 +1,7 @@
 """The table of docs/stream.md: agents that go through tasks which contradict each other, one after the other.
 
 python benchmarks/stream.py                     # train what is missing, then print
-python benchmarks/stream.py --seeds 100 101     # fewer seeds
+python benchmarks/stream.py --seeds 110 111     # fewer seeds
 python benchmarks/stream.py --no-train          # what is there
 """
 
@@ -21,22 +21,32 @@ from experiments.config import RunConfig, resolve
 from experiments.stats import aggregate_iqm, interval_estimate
 from experiments.stream import forward_transfer
 
-SEEDS = tuple(range(100, 105))
-BUDGET, REPEATS, CONTEXTS = "steps=327680", 2, 8
+SEEDS = tuple(range(110, 115))
+BUDGET, REPEATS, TASKS, CONTEXTS = "flops=2.9e11", 2, 4, 8
+REPLAY = 64  # columns, as many as a rollout has
+TOLD: dict[str, Any] = {"context_from": "told"}
 ROWS: dict[str, dict[str, Any]] = {
     "superposed, contexts inferred": {"agent": "superposed", "hp": {"contexts": CONTEXTS}, "name": "inferred"},
-    "superposed, contexts told": {
+    "superposed, contexts told": {"agent": "superposed", "hp": TOLD | {"contexts": CONTEXTS}, "name": "told"},
+    "superposed, masks told": {
         "agent": "superposed",
-        "hp": {"contexts": CONTEXTS, "context_from": "told"},
-        "name": "told",
+        "hp": TOLD | {"contexts": TASKS, "context_form": "mask"},
+        "name": "masks",
     },
+    "superposed, heads told": {
+        "agent": "superposed",
+        "hp": TOLD | {"contexts": TASKS, "context_form": "heads"},
+        "name": "heads",
+    },
+    "superposed, replay": {"agent": "superposed", "hp": {"replay": REPLAY}, "name": "replay"},
     "superposed, contexts off": {"agent": "superposed", "name": "off"},
     "superposed, off, L2-init": {"agent": "superposed", "hp": {"l2_init": 1e-4}, "name": "l2"},
     "superposed, off, units recycled": {"agent": "superposed", "hp": {"recycle": 3e-3}, "name": "recycled"},
     "superposed, fresh for each task": {"agent": "superposed", "stream_fresh": True, "name": "fresh"},
-    "gru, contexts inferred": {"agent": "gru", "hp": {"contexts": CONTEXTS}, "name": "inferred"},
-    "gru, contexts told": {"agent": "gru", "hp": {"contexts": CONTEXTS, "context_from": "told"}, "name": "told"},
+    "gru, contexts told": {"agent": "gru", "hp": TOLD | {"contexts": CONTEXTS}, "name": "told"},
+    "gru, replay": {"agent": "gru", "hp": {"replay": REPLAY}, "name": "replay"},
     "gru, contexts off": {"agent": "gru", "name": "off"},
+    "gru, fresh for each task": {"agent": "gru", "stream_fresh": True, "name": "fresh"},
     "gru, 16x, contexts off": {"agent": "gru", "scale": 16.0, "name": "off"},
 }
 """What is compared; a fresh network for each task is also what forward transfer is measured against.
@@ -94,21 +104,21 @@ def main() -> int:
     for config in (plan(row, seed, args.logdir) for seed in args.seeds for row in ROWS.values()):
         if not args.no_train and not run.done(config):
             result = run.train(config, resume=(config.folder / "config.json").exists())
-            print(config.folder, run.summary(result))
+            print(config.folder, run.summary(result), flush=True)
             if result.exit_code:
                 return result.exit_code
     names = [name.replace("_", " ").replace("gflop", "GFLOP") for name in SCORES]
-    print(f"| agent | seeds | parameters | bits kept | GFLOP | {' | '.join(names)} |")
-    print("|---" * (5 + len(SCORES)) + "|")
+    print(f"| agent | seeds | trained | bits kept | GFLOP | steps | {' | '.join(names)} |")
+    print("|---" * (6 + len(SCORES)) + "|")
     for name, row in ROWS.items():
         configs = [plan(row, seed, args.logdir) for seed in args.seeds]
-        fresh = [plan(ROWS["superposed, fresh for each task"], seed, args.logdir) for seed in args.seeds]
+        fresh = [plan(ROWS[f"{row['agent']}, fresh for each task"], seed, args.logdir) for seed in args.seeds]
         found = [s for s in map(scores, configs, fresh) if s is not None]
         if found:
             result = run.result_of(next(c.folder for c in configs if run.done(c)))
             size = f"{human(result['trained_parameters'])} | {human(found[0]['persistent_bits'])}"
             cells = [cell([s[score] for s in found if score in s]) for score in SCORES]
-            print(f"| {name} | {len(found)} | {size} | {result['flops'] / 1e9:.0f} | {' | '.join(cells)} |")
+            print(f"| {name} | {len(found)} | {size} | {result['flops'] / 1e9:.0f} | {human(result['steps'])} | {' | '.join(cells)} |")
     return 0
 
 

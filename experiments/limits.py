@@ -23,6 +23,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(_WEIGHTS.split(), (0, math.inf)),
     "learning_rate": (1e-12, 1e3),
     "contexts": (0, math.inf),
+    "replay": (0, math.inf),
 }
 """Least and largest value of a hyperparameter; one that is not named takes any number."""
 

@@ -18,6 +18,7 @@ import numpy as np
 
 import envs
 from agents import checkpoint
+from agents.accounting import kept_bits
 from agents.cores import CORES
 from envs.stream import Stream
 from envs.suites import SUITES
@@ -112,7 +113,8 @@ class Course:
             }
         )
         self.now = dict.fromkeys(self.now, 0.0)
-        found = summary(self.records, self.cost, len(self.ids) if self.config.stream_fresh else 1)
+        kept = kept_bits(model) * (len(self.ids) if self.config.stream_fresh else 1)
+        found = summary(self.records, self.cost, kept)
         each = {f"score_{j}": score for j, score in enumerate(self.records[-1]["scores"]) if score is not None}
         for name, value in ({"task": task} | found | each).items():
             log.record(f"stream/{name}", value)
@@ -139,13 +141,13 @@ class Course:
         return episodes.mean_return if np.isnan(episodes.mean_success) else episodes.mean_success
 
 
-def summary(records: Sequence[Mapping[str, Any]], cost: Bill, networks: int = 1) -> dict[str, float]:
+def summary(records: Sequence[Mapping[str, Any]], cost: Bill, bits: int) -> dict[str, float]:
     """Scores of a stream; those that mean nothing yet are left out.
 
     Args:
         records: of the tasks left behind, in order: number of the `task`, `scores` of all, `online` success, `reward`.
         cost: of the agent.
-        networks: how many of them are kept.
+        bits: that must be kept to play all tasks.
     """
     scores = np.array([[np.nan if x is None else x for x in record["scores"]] for record in records])  # R
     order = [record["task"] for record in records]
@@ -165,7 +167,7 @@ def summary(records: Sequence[Mapping[str, Any]], cost: Bill, networks: int = 1)
             found["plasticity_slope"] = float(np.polyfit(np.arange(len(first)), first, 1)[0])
     steps = records[-1]["steps"]
     found["reward_per_gflop"] = sum(r["reward"] for r in records) / (steps * cost.flops_per_training_step / 1e9)
-    return found | {"persistent_bits": 32.0 * cost.trained_parameters * networks}
+    return found | {"persistent_bits": float(bits)}
 
 
 def forward_transfer(records: Sequence[Mapping[str, Any]], fresh: Sequence[Mapping[str, Any]]) -> float:

@@ -69,13 +69,13 @@ def test_told_contexts_keep_a_task_that_plain_layers_forget(told: bool) -> None:
     adam, right = torch.optim.Adam(net.parameters(), 1e-2), []
     for task in (0, 1):
         for layer in layers:
-            layer.enter(codes[task])
+            layer.enter(task, codes[task])
         for _ in range(60):
             adam.zero_grad()
             nn.functional.soft_margin_loss(net(x)[:, 0], answers[task]).backward()
             adam.step()
         for layer in layers:
-            layer.enter(codes[0])
+            layer.enter(0, codes[0])
         right.append(float((net(x)[:, 0].sign() == answers[0]).float().mean()))
     assert right[0] == 1 and (right[1] > 0.9 if told else right[1] < 0.1)
 

@@ -77,7 +77,7 @@ def test_a_stream_is_a_run_that_says_how_it_went(tmp_path: Path) -> None:
     assert told["tasks"] == list(IDS) and [r["task"] for r in told["records"]] == [0, 1, 2, 0, 1, 2]
     assert [sum(x is not None for x in r["scores"]) for r in told["records"]] == [1, 2, 3, 3, 3, 3]
     assert all(0 <= r["online"] <= 1 for r in told["records"])
-    assert told["scores"] == stream.summary(told["records"], run_bill(result))
+    assert told["scores"] == stream.summary(told["records"], run_bill(result), 32 * result.trained_parameters)
     curves = scalars(config.folder)
     assert curves["stream/average"][0].tolist() == [512, 1024, 1536, 2048, 2560, 3072] and "stream/score_2" in curves
     stored = json.loads((config.folder / "config.json").read_text())
@@ -88,7 +88,7 @@ def run_bill(result: run.Result) -> Bill:
     return Bill(*(getattr(result, name) for name in Bill._fields))
 
 
-@pytest.mark.parametrize("changes", [{}, {"stream_fresh": True}, {"hp": SMALL | {"contexts": 4}}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"stream_fresh": True}, {"hp": SMALL | {"contexts": 4}}, {"hp": SMALL | {"replay": 6}}], ids=str)
 def test_a_killed_stream_ends_as_the_unbroken_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
@@ -134,14 +134,14 @@ def records(order: list[int], scores: list[list[float | None]], online: list[flo
 
 def test_scores_by_hand() -> None:
     told = records([0, 1, 0, 1], [[0.9, None], [0.5, 0.8], [1.0, 0.2], [0.7, 0.8]], [0.5, 0.7, 0.8, 0.6])
-    found = stream.summary(told, BILL)
+    found = stream.summary(told, BILL, 3200)
     assert found["average"] == pytest.approx(0.75)
     assert found["forgetting"] == pytest.approx(np.mean([0.9 - 0.5, 0.8 - 0.2, 1.0 - 0.7]))
     assert found["online"] == pytest.approx(0.65) and found["plasticity_slope"] == pytest.approx(0.2)
     assert found["reward_per_gflop"] == pytest.approx(20 / 40) and found["persistent_bits"] == 3200
     fresh = records([0, 1], [[0.0, None], [0.0, 0.0]], [0.1, 0.4])
     assert stream.forward_transfer(told, fresh) == pytest.approx((0.7 - 0.4) / 0.6)
-    assert "forgetting" not in stream.summary(told[:1], BILL)
+    assert "forgetting" not in stream.summary(told[:1], BILL, 0)
 
 
 # -- wrong plans ------------------------------------------------------------
