@@ -18,9 +18,7 @@ from agents.encoder import TensorObs
 class Rollout:
     """Preallocated buffers, time first; `obs` is a dict of tensors by path."""
 
-    def __init__(
-        self, obs: TensorObs, steps: int, components: int, device: torch.device, logits: int = 0
-    ) -> None:
+    def __init__(self, obs: TensorObs, steps: int, components: int, device: torch.device, logits: int = 0) -> None:
         batch = next(iter(obs.values())).shape[0]
         self.obs = {key: part.new_zeros(steps, *part.shape) for key, part in obs.items()}
         self.actions = torch.zeros(steps, batch, components, dtype=torch.long, device=device)

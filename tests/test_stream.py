@@ -88,7 +88,9 @@ def run_bill(result: run.Result) -> Bill:
     return Bill(*(getattr(result, name) for name in Bill._fields))
 
 
-@pytest.mark.parametrize("changes", [{}, {"stream_fresh": True}, {"hp": SMALL | {"contexts": 4}}, {"hp": SMALL | {"replay": 6}}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"stream_fresh": True}, {"hp": SMALL | {"contexts": 4}}, {"hp": SMALL | {"replay": 6}}], ids=str
+)
 def test_a_killed_stream_ends_as_the_unbroken_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
