@@ -118,9 +118,8 @@ def main() -> int:
             result = run.result_of(next(c.folder for c in configs if run.done(c)))
             size = f"{human(result['trained_parameters'])} | {human(found[0]['persistent_bits'])}"
             cells = [cell([s[score] for s in found if score in s]) for score in SCORES]
-            print(
-                f"| {name} | {len(found)} | {size} | {result['flops'] / 1e9:.0f} | {human(result['steps'])} | {' | '.join(cells)} |"
-            )
+            cost = f"{result['flops'] / 1e9:.0f} | {human(result['steps'])}"
+            print(f"| {name} | {len(found)} | {size} | {cost} | {' | '.join(cells)} |")
     return 0
 
 

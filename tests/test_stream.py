@@ -88,9 +88,10 @@ def run_bill(result: run.Result) -> Bill:
     return Bill(*(getattr(result, name) for name in Bill._fields))
 
 
-@pytest.mark.parametrize(
-    "changes", [{}, {"stream_fresh": True}, {"hp": SMALL | {"contexts": 4}}, {"hp": SMALL | {"replay": 6}}], ids=str
-)
+SETTINGS: list[dict[str, Any]] = [{"contexts": 4}, {"replay": 6}]
+
+
+@pytest.mark.parametrize("changes", [{}, {"stream_fresh": True}, *({"hp": SMALL | more} for more in SETTINGS)], ids=str)
 def test_a_killed_stream_ends_as_the_unbroken_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
