@@ -34,7 +34,7 @@ TABLES: dict[str, tuple[list[str], ...]] = {
          "BraidedMaze-51-v0", "--env-kwargs", "pose=true"],
         ["--agent", "lifetime-table", "tremaux", "greedy-map", "--env", "BraidedMaze-101-v0",
          "--env-kwargs", "pose=true"],
-        ["--agent", "known-map", "greedy-map", "tremaux", "--env", "BraidedMaze-21-v0", "BraidedMaze-51-v0",
+        ["--agent", "lifetime-table", "known-map", "greedy-map", "tremaux", "--env", "BraidedMaze-21-v0", "BraidedMaze-51-v0",
          "--env-kwargs", "pose=true", "trials=1"],
     ),
     "atlas": (
