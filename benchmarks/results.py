@@ -7,7 +7,8 @@
 
 Runs that are finished are not trained again; an interrupted one goes on where it was. A section shows whatever is
 finished and says what is not, so the whole may be done in parts. Reporting seeds begin at 100: none of them tuned
-anything. Every agent has its default settings; only gamma and the budget differ by environment.
+anything. Every agent has its default settings, but in `tuned-*` those that were found for it; only gamma and the budget
+differ by environment.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import multiprocessing
 import shlex
 import sys
+import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -39,6 +41,8 @@ SCALES = (1.0, 4.0, 16.0, 64.0)
 CHANGED = {"none": {"frames": 4}, "sb3-ppo": {"n_steps": 256}}
 """Where everyone has one budget. At 64x it does not pay for one of sb3-ppo's own rollouts, of 2,048 steps."""
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "results.md"
+TUNED = Path(__file__).resolve().parent / "tuned"
+"""TUNED/ENV/AGENT.toml, each begins with the `experiments.tuning` command that found it."""
 FLOPS_PER_SECOND = 5e9
 """Of a run of which none like it is known yet: what small networks make of one core."""
 
@@ -66,6 +70,7 @@ class Experiment(NamedTuple):
     score: str = "success"
     ready: tuple[str, ...] = ()  # agents that need no training, in the same worlds
     equal: bool = False  # all at one budget: LOGDIR has a folder for it
+    tuned: bool = False  # each with its own settings from TUNED, in one more folder
     why: str = ""  # what is behind the verdicts
 
 
@@ -87,6 +92,17 @@ def everyone(budget: str) -> tuple[Contender, ...]:
 def equal(about: str, env: str, budget: str, tests: tuple[str, ...], **more: Any) -> Experiment:
     """Everyone on one environment at one budget."""
     return Experiment(about, env, everyone(budget), tests, equal=True, **more)
+
+
+def tuned(name: str) -> Experiment:
+    """An experiment at one budget again, for those whose settings were looked for, each with what was found."""
+    equal = EXPERIMENTS[name]
+    found = [tomllib.loads(file.read_text()) for file in sorted((TUNED / equal.env).glob("*.toml"))]
+    budget = equal.agents[0].budget
+    agents = (Contender(one["agent"], one.get("scale"), budget, one["hp"]) for one in found)
+    return equal._replace(
+        agents=tuple(sorted(agents, key=lambda c: (c.agent != results_page.OURS, c.agent, c.scale))), tuned=True
+    )
 
 
 EXPERIMENTS = {
@@ -187,10 +203,11 @@ EXPERIMENTS |= {  # the same by the clock: about what `superposed` takes for the
     name.replace("equal", "timed"): EXPERIMENTS[name]._replace(agents=everyone(budget))
     for name, budget in (
         ("equal-recall", "seconds=15"),
-        ("equal-rewrite", "seconds=20"),
+        ("equal-rewrite", "seconds=40"),
         ("equal-memory", "seconds=75"),
     )
 }
+EXPERIMENTS["tuned-recall"] = tuned("equal-recall")
 
 
 def wanted(experiment: Experiment, names: list[str], scales: list[float]) -> list[Contender]:
@@ -205,7 +222,7 @@ def jobs_of(experiment: Experiment, contenders: list[Contender], seeds: list[int
     """Every run of these contenders."""
     e, found = experiment, list[RunConfig]()
     for c in contenders:
-        folder = str(Path(logdir, slug(c.budget))) if e.equal else logdir
+        folder = str(Path(logdir, "tuned" * e.tuned, slug(c.budget))) if e.equal else logdir
         job = resolve(RunConfig(agent=c.agent, env=e.env, scale=c.scale, budget=c.budget, hp=c.hp, logdir=folder))
         found += [replace(job, seed=seed) for seed in seeds]
     return found
@@ -261,6 +278,7 @@ def section(name: str, args: argparse.Namespace) -> str:
     words += ["--episodes", str(args.episodes)] if args.episodes else []
     rows = compare.rows(play(experiment, done, args.episodes, args.workers))
     same = f" Everyone has the same budget, {experiment.agents[0].budget}." if experiment.equal else ""
+    same += f" {results_page.TUNED}" if experiment.tuned else ""
     parts = [
         f"## {name}\n\n{experiment.about}{same}",
         f"`python benchmarks/results.py {shlex.join(words)}`, {results_page.stamp()}",
