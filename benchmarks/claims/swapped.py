@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from laboratory import Report, canvas, cell, page
+from laboratory import SEEDS, Report, canvas, cell, page
 from lives import ROOM, per_seed, trained
 from rooms import GRAFTS, graft
 from torch import Tensor
@@ -31,7 +31,7 @@ SWAPS = {  # the context that a life was lived in and that of the turn: of the o
     "swapped at the junction": (0, 1),
     "a context never trained": (2, 2),
 }
-ENOUGH, SEEDS = 0.9, range(100, 110)  # ten: a seed takes about 45 CPU seconds
+ENOUGH = 0.9
 
 
 @torch.inference_mode()
