@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from agents import context_forms, kernels
-from agents.replay import Replay
+from agents.replay import Replay, reservoir
 from agents.rollout import Rollout
 
 if TYPE_CHECKING:
@@ -156,10 +156,9 @@ def kept_bits(model: MemoryPPO) -> int:
 
 def _replay(model: MemoryPPO, roll: Rollout) -> Replay | None:
     """A full reservoir for rollouts like this one, if the agent has one."""
-    if not model.config.replay:
-        return None
-    replay = Replay(model.config.replay, roll, model.policy.core.initial_state(1))
-    replay.seen = replay.count
+    replay = reservoir(model, roll, model.policy.core.initial_state(1))
+    if replay is not None:
+        replay.seen = replay.count
     return replay
 
 

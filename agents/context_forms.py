@@ -88,7 +88,7 @@ def _mask(policy: Policy, config: PPOConfig, seed: int) -> Sequence[Layer]:
     for part in list(policy.modules()):
         for name, drawn in list(part.named_parameters(recurse=False)):
             weight = drawn.detach()
-            if weight.dim() > 1:  # of one size, so that a mask is all that is learned; as loud as what it replaces
+            if weight.dim() > 1:  # all of one size: what is learned is the mask
                 weight = weight.sign() * (KEPT * weight[0].numel()) ** -0.5
             delattr(part, name)
             part.register_buffer(name, weight)

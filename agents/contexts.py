@@ -1,9 +1,9 @@
 """Contexts of a policy: which of the tasks in its superposed layers it is in, told or found out without labels.
 
 With `contexts` N > 0 the linear layers of encoder and heads, and the input of the core, are seen through one of N
-generated contexts (`agents.superposed_linear`); the trained parameters stay those of the plain layers. Rivals of these
-are in `agents.context_forms`. Which context
-is settled once a rollout, for all environments together, from how well each of them predicts what happened:
+generated contexts (`agents.superposed_linear`); the trained parameters stay those of the plain layers. Rivals of such
+contexts are in `agents.context_forms`. Which context is settled once a rollout, for all environments together, from how
+well each of them predicts what happened:
 
     v_t    = [e_t, e_{t-1}, a_t]                 e a fixed random encoding of the observation, a one-hot
     p_k    = W (c_k * phi(v_t))                  predicts the reward and e_{t+1}; one superposed layer W for all k

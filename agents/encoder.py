@@ -41,6 +41,23 @@ def to_tensors(obs: Any, keys: list[str], device: torch.device | str = "cpu") ->
     return out
 
 
+def on_device(obs: TensorObs, device: torch.device) -> TensorObs:
+    """The same observations where the network is."""
+    return {key: part.to(device) for key, part in obs.items()}
+
+
+def check_finite(obs: TensorObs, step: int) -> None:
+    """ValueError for NaN in an observation, which would poison every parameter silently; `step` is for its message."""
+    for key, part in obs.items():
+        if part.is_floating_point() and not torch.isfinite(part).all():
+            rows = (~torch.isfinite(part)).flatten(1).any(1) if part.dim() > 1 else ~torch.isfinite(part)
+            where = f" in {key!r}" if key else ""
+            raise ValueError(
+                f"observation{where} of environment {int(rows.nonzero()[0])} is not finite at step "
+                f"{step}: nothing was trained on it; mend the environment or clip it with a wrapper"
+            )
+
+
 class _Moments(nn.Module):
     """Running mean and variance over a batch (Chan et al. 1979)."""
 

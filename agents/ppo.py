@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from agents import accounting, saving
 from agents.config import PPOConfig, SuperposedConfig
 from agents.cores import CORES, SuperposedCore
-from agents.encoder import TensorObs, to_tensors
+from agents.encoder import TensorObs, check_finite, on_device, to_tensors
 from agents.policy import Policy
-from agents.replay import Replay
+from agents.replay import Replay, reservoir
 from agents.rollout import Episodes, Rollout
 from agents.superposition import SuperposedMemory
 
@@ -167,11 +167,10 @@ class MemoryPPO:
             self._starts = torch.ones(self.world.num_envs, dtype=torch.bool, device=self.device)
             self._state = self.policy.core.initial_state(self.world.num_envs)
             self.episodes = Episodes(self.world.num_envs)
-            self._check(self._obs)
+            check_finite(self._obs, self.num_timesteps)
             self._started = True
-        self.rollout = self.new_rollout(self._on_device(self._obs))
-        if self.config.replay and self.replay is None:
-            self.replay = Replay(self.config.replay, self.rollout, self._state)
+        self.rollout = self.new_rollout(on_device(self._obs, self.device))
+        self.replay = self.replay or reservoir(self, self.rollout, self._state)
 
     def new_rollout(self, obs: TensorObs) -> Rollout:
         """Empty buffers for a batch of environments, like obs (B, ...)."""
@@ -206,7 +205,7 @@ class MemoryPPO:
             self._starts = torch.as_tensor(ends, device=self.device).clone()
             roll.rewards[t], roll.ends[t] = reward, self._starts
             self._obs = to_tensors(now.obs, policy.encoder.keys)
-            self._check(self._obs)
+            check_finite(self._obs, self.num_timesteps)
             ended = self.episodes.add(now.reward, ends, now.success)
             self.num_timesteps += world.num_envs
             self._callback.update_locals({"dones": ends, "rewards": now.reward, "ended_episodes": ended})
@@ -216,7 +215,7 @@ class MemoryPPO:
 
     def _cut_off_value(self, final_obs: Any, truncated: np.ndarray) -> Tensor:
         """Return gamma V(final observation) where a time limit cut the episode, 0 elsewhere: (B,)."""
-        obs = self._on_device(to_tensors(final_obs, self.policy.encoder.keys))
+        obs = to_tensors(final_obs, self.policy.encoder.keys, self.device)
         cut = torch.as_tensor(truncated, device=self.device)
         value = self.policy.step(obs, self._state, torch.zeros_like(cut))[1]
         return torch.where(cut, self.config.gamma * value, torch.zeros_like(value))
@@ -225,7 +224,7 @@ class MemoryPPO:
         """Several epochs of clipped updates on the rollout."""
         c, roll, batch = self.config, self.rollout, self.world.num_envs
         with torch.inference_mode():
-            last_values = self.policy.step(self._on_device(self._obs), self._state, self._starts)[1]
+            last_values = self.policy.step(on_device(self._obs, self.device), self._state, self._starts)[1]
             advantages, returns = roll.advantages(last_values, c.gamma, c.gae_lambda)
         # inference tensors cannot enter autograd: clone what the updates use
         self._targets = advantages.clone(), returns.clone()
@@ -341,7 +340,7 @@ class MemoryPPO:
             episode_start: (B,) bool, True empties the memory of that environment first.
             deterministic: take the most likely action.
         """
-        obs = self._on_device(to_tensors(observation, self.policy.encoder.keys))
+        obs = to_tensors(observation, self.policy.encoder.keys, self.device)
         key, space = next(iter(self.policy.encoder.spaces.items()))
         single = obs[key].dim() == len(space.shape or ())
         if single:
@@ -399,17 +398,3 @@ class MemoryPPO:
             return None
         m = self._state.m[0].flatten(0, 1).cpu().numpy()
         return np.asarray(0.5 + 0.5 * m / max(float(np.abs(m).max()), 1e-8))
-
-    def _on_device(self, obs: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {key: part.to(self.device) for key, part in obs.items()}
-
-    def _check(self, obs: dict[str, Tensor]) -> None:
-        """NaN in an observation poisons every parameter silently: stop at once and name it."""
-        for key, part in obs.items():
-            if part.is_floating_point() and not torch.isfinite(part).all():
-                rows = (~torch.isfinite(part)).flatten(1).any(1) if part.dim() > 1 else ~torch.isfinite(part)
-                where = f" in {key!r}" if key else ""
-                raise ValueError(
-                    f"observation{where} of environment {int(rows.nonzero()[0])} is not finite at step "
-                    f"{self.num_timesteps}: nothing was trained on it; mend the environment or clip it with a wrapper"
-                )

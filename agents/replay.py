@@ -18,6 +18,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from agents.policy import Policy
+    from agents.ppo import MemoryPPO
     from agents.rollout import Rollout
 
 SHARE = 0.5  # columns rehearsed for each new one
@@ -46,17 +47,19 @@ class Replay:
 
     def add(self, rollout: Rollout, generator: torch.Generator) -> None:
         """Offer the columns of a whole rollout, each of which stays with the chance that it is due."""
-        parts = _parts(rollout)
+        kept: dict[int, int] = {}  # place -> column; a later one replaces an earlier one
         for column in range(rollout.starts.shape[1]):
             self.seen += 1
             place = self.seen - 1
             if place >= self.count:
                 place = int(torch.randint(self.seen, (), generator=generator, device=generator.device))
             if place < self.count:
-                for name, part in parts.items():
-                    self.columns[name][:, place] = part[:, column]
-                for old, part in zip(self.states.values(), rollout.state, strict=True):
-                    old[place] = part[column]
+                kept[place] = column
+        places, columns = list(kept), list(kept.values())
+        for name, part in _parts(rollout).items():
+            self.columns[name][:, places] = part[:, columns]
+        for old, part in zip(self.states.values(), rollout.state, strict=True):
+            old[places] = part[columns]
 
     def loss(self, policy: Policy, new: int, vf_coef: float, generator: torch.Generator) -> Tensor | float:
         """How far policy and values have moved on columns drawn beside `new` ones; 0 while nothing is kept."""
@@ -81,6 +84,15 @@ class Replay:
         for name, part in (self.columns | self.states).items():
             part.copy_(tensors[name])
         self.seen = int(tensors["seen"])
+
+
+def reservoir(model: MemoryPPO, like: Rollout, state: Any) -> Replay | None:
+    """An empty reservoir as the config of an agent wants it, or None. ValueError for a core that grows."""
+    if not model.config.replay:
+        return None
+    if getattr(model.config, "grow", ()) or getattr(model, "grows", False):
+        raise ValueError("replay keeps states of the core, which then cannot grow: leave out replay, or growing.")
+    return Replay(model.config.replay, like, state)
 
 
 def _parts(rollout: Rollout) -> dict[str, Tensor]:

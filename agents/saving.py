@@ -11,8 +11,8 @@ from torch import Tensor
 
 from agents import checkpoint, space_json
 from agents.cores import CORES, SuperposedCore
-from agents.encoder import to_tensors
-from agents.replay import Replay
+from agents.encoder import on_device, to_tensors
+from agents.replay import reservoir
 from agents.rollout import Episodes
 
 if TYPE_CHECKING:
@@ -70,8 +70,9 @@ def restore(model: MemoryPPO, tensors: dict[str, Tensor], meta: dict[str, Any]) 
         model._starts = tensors["starts"].to(model.device)
         obs = model.world.load_state({name: part.numpy() for name, part in under("world.").items()})
         model._obs = to_tensors(obs, model.policy.encoder.keys)
-        if model.config.replay:
-            model.replay = Replay(model.config.replay, model.new_rollout(model._obs), model._state)
+        like = model.new_rollout(on_device(model._obs, model.device))
+        model.replay = reservoir(model, like, model._state)
+        if model.replay is not None:
             model.replay.load_state(under("replay."))
         model.episodes = Episodes(model.world.num_envs)
         model.episodes.returns, model.episodes.lengths = tensors["returns"].numpy(), tensors["lengths"].numpy()

@@ -101,7 +101,9 @@ def tuned(name: str) -> Experiment:
     budget = equal.agents[0].budget
     agents = (Contender(one["agent"], one.get("scale"), budget, one["hp"]) for one in found)
     return equal._replace(
-        agents=tuple(sorted(agents, key=lambda c: (c.agent != results_page.OURS, c.agent, c.scale))), tuned=True
+        agents=tuple(sorted(agents, key=lambda c: (c.agent != results_page.OURS, c.agent, c.scale))),
+        tuned=True,
+        why="",
     )
 
 

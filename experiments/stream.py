@@ -53,6 +53,8 @@ def check(config: RunConfig) -> None:
         raise ValueError(f"{config.agent} does not train on streams; these do: {', '.join(CORES)}.")
     if kind == "seconds" or config.hp.get("grow"):
         raise ValueError("a stream gives each task an equal share of steps: --budget steps=N or flops=N, and no grow.")
+    if config.stream_fresh and config.hp.get("replay"):
+        raise ValueError("a fresh network has nothing to rehearse: leave out replay, or --stream-fresh.")
     if config.hp.get("context_from") == "told" and 0 < int(config.hp.get("contexts", 0)) < len(ids):
         raise ValueError(
             f"contexts that are told must be as many as the tasks, {len(ids)}, got {config.hp['contexts']}."

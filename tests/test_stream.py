@@ -162,6 +162,7 @@ PLANS: list[tuple[list[str], str]] = [
     (["--stream", "shuffled", "--stream-repeats", "0"], "must be at least 1, got 0"),
     (["--stream", "shuffled", "--hp.contexts", "2", "--hp.context_from", "told"], "as many as the tasks, 4, got 2"),
     (["--env", IDS[0], "--stream-fresh"], "need a stream"),
+    (["--stream", "shuffled", "--stream-fresh", "--hp.replay", "4"], "nothing to rehearse"),
 ]
 
 

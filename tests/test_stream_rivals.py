@@ -99,6 +99,11 @@ def test_units_cannot_be_recycled_in_other_forms() -> None:
         make("gru", **TOLD, context_form="heads", recycle=0.1)
 
 
+def test_a_core_that_grows_cannot_be_replayed() -> None:
+    with pytest.raises(ValueError, match="leave out replay"):
+        make("superposed", replay=4, grow=(512,)).stats()
+
+
 # -- replay ---------------------------------------------------------------------------------------------------------
 
 
