@@ -30,6 +30,7 @@ class Plan(NamedTuple):
     tiles: int = 1
     queue: int = 256
     across: bool = False
+    pull: float = 0.0
 
 
 class Encoder(Protocol):
@@ -72,6 +73,7 @@ def plan(
             int(body.get("offset", 0)),
             drives,
             max((1 << rounds_bits) - 2, 0),
+            np.asarray(body.get("middle", (0, 0)), np.int64),
         ),
         *advice,
     )

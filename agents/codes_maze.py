@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from gymnasium.spaces import Dict
 from numba import njit
 
 from agents.codes import empty_percept, plan
@@ -18,6 +19,7 @@ _LEFT_TURN, _RIGHT_TURN, _FORWARD = range(3)
 _X, _Y, _STUCK, _TRIAL = range(4)  # registers
 TURNS = [[min((d - h) % 4, (h - d) % 4) for d in range(4)] for h in range(4)] + [[0] * 4]
 _TILE = 16
+_PULL = 0.5
 PATIENCE = 3
 """Decisions without a plan after which a map is given up."""
 
@@ -29,7 +31,8 @@ class MazeCodes:
     from the start of the trial; where trials begin anywhere, each then has a map of its own, because recognising a
     maze from elsewhere is not done.
 
-    Prior knowledge: how the view lies around the pose, what can be walked on, what a goal looks like, what turns cost.
+    Prior knowledge: how the view lies around the pose, what can be walked on, what a goal looks like, what turns cost;
+    with the pose also how large the maze is.
     """
 
     registers, notes = 4, 1
@@ -39,9 +42,12 @@ class MazeCodes:
         self._same_start = isinstance(world.unwrapped, TrialWorld)
         tiles = 1 if size <= 2 * _TILE else (-(-size // _TILE)) ** 2
         ball = 64 if size <= 2 * _TILE else 128 if size <= 4 * _TILE else 256
-        budget = (max(4096, 2048 * tiles), ball, ball // 2, 2.0, tiles, 8 * ball, True)
+        located = isinstance(world.observation_space, Dict) and "x" in world.observation_space.spaces
+        pull = _PULL if located else 0.0  # else where the middle is would be unknown
+        budget = (max(4096, 2048 * tiles), ball, ball // 2, 2.0, tiles, 8 * ball, True, pull)
         bits = int(np.ceil(np.log2(size * size / 2)))
-        self.plan = plan(2, HEADINGS, 2, 0, bits, budget, group=[0, 1, 0, 1], turn=TURNS, between=[[0, 1], [1, 0]])
+        body = {"group": [0, 1, 0, 1], "turn": TURNS, "between": [[0, 1], [1, 0]], "middle": [(size - 1) // 2] * 2}
+        self.plan = plan(2, HEADINGS, 2, 0, bits, budget, **body)
         self._percept = empty_percept(world.num_envs, 160, 4, 2)
 
     def contexts(self, life: Life) -> float:

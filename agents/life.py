@@ -35,6 +35,9 @@ class LifetimeConfig:
     """What a step through ground never seen counts, on the way to a goal; 0: only known ways; None: advised."""
     across: bool | None = None
     """Whether ways across such ground are planned, around walls that were seen; else guessed; None: advised."""
+    pull: float | None = None
+    """A search prefers places that lie across the middle of the ground from its start: steps given up for each step
+    by which that makes the middle less of a detour; 0: the nearest; None: advised."""
     tolerance: float = 0.3
     """Mean squared error up to which a read of the matrix counts as known."""
     gate: float = 0.25
@@ -74,6 +77,7 @@ class Body(NamedTuple):
     offset: int  # a step field holds step + offset; all ones: never tried
     drives: int  # J
     rounds: int  # rounds of exploration told apart; 0: places need no visit, only actions a try
+    middle: np.ndarray  # (2,) int64, of the ground, in the first two numbers of a code; for `Budget.pull`
 
 
 class Budget(NamedTuple):
@@ -83,6 +87,7 @@ class Budget(NamedTuple):
     backups: int  # situations of the queue for each decision
     optimism: float  # what a step through ground never seen counts; 0: a drive never goes there
     across: bool  # whether ways across it are planned; else it is the straight distance that counts
+    pull: float  # what a step of detour over the middle counts, on the way from the start of a search to its end
 
 
 class Life(NamedTuple):
@@ -92,7 +97,7 @@ class Life(NamedTuple):
     queue: np.ndarray  # (B, Q, 4) int64
     ends: np.ndarray  # (B, 2) int64: first of the queue, length
     place: np.ndarray  # (B, 4) int64, code of where it is
-    goal: np.ndarray  # (B, J, 5) int64: last known target of each drive, and whether there is one
+    goal: np.ndarray  # (B, J, 5) int64: last known target of each drive, whether there is one; of EXPLORE the start
     drive: np.ndarray  # (B,) int64, the one followed, or NO_PLAN
     round: np.ndarray  # (B,) int64, of exploration
     senses: np.ndarray  # (B, R) float64, registers of the encoder

@@ -45,6 +45,7 @@ class Lifetime:
             plan.backups if config.backups is None else config.backups,
             plan.optimism if config.optimism is None else config.optimism,
             plan.across if config.across is None else config.across,
+            plan.pull if config.pull is None else config.pull,
         )
         self.queue = plan.queue if config.queue is None else config.queue
         self.face, _ = self._memory(1)

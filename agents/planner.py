@@ -269,6 +269,8 @@ def decide(face: Face, body: Body, life: Life, b: int, budget: Budget, percept: 
     if percept.wishes[b, 0] < 0:
         return -1
     life.place[b] = percept.place[b]
+    if life.goal[b, EXPLORE, CODE] == 0:
+        life.goal[b, EXPLORE, :CODE], life.goal[b, EXPLORE, CODE] = life.place[b], 1
     learn(face, body, life, b, percept)
     if percept.visited[b]:
         visit(face, body, life, b)

@@ -63,13 +63,27 @@ def is_blocked(face: Face, body: Body, row: np.ndarray, action: int) -> bool:
 
 @internal
 def through_unknown(body: Body, life: Life, b: int, budget: Budget, code: np.ndarray, drive: int) -> int:
-    """Distance from a situation never seen: a target itself for exploration, else a guess."""
+    """Distance from a situation never seen: a guess; for exploration it is a target, at a price.
+
+    The price is the detour |start - middle| + |middle - place| - |start - place| over the middle of the ground.
+    It draws a search away from the edges, where half of what is in view lies outside, and away from its start: that
+    a goal close by is found late costs little, because SPL compares the steps with the distance.
+    """
     if drive == EXPLORE:
-        return 0
+        if budget.pull == 0 or life.goal[b, EXPLORE, CODE] == 0:
+            return 0
+        start = life.goal[b, EXPLORE]
+        detour = _apart(start, body.middle) + _apart(body.middle, code) - _apart(start, code)
+        return int(budget.pull * detour)
     if budget.optimism == 0 or life.goal[b, drive, CODE] == 0:
         return ENDLESS
-    straight = abs(code[0] - life.goal[b, drive, 0]) + abs(code[1] - life.goal[b, drive, 1])
-    return int(budget.optimism * straight)
+    return int(budget.optimism * _apart(code, life.goal[b, drive]))
+
+
+@internal
+def _apart(one: np.ndarray, other: np.ndarray) -> int:
+    """Straight distance, along x and y."""
+    return int(abs(one[0] - other[0]) + abs(one[1] - other[1]))
 
 
 @internal

@@ -195,6 +195,21 @@ def test_a_way_across_unknown_ground_goes_around_walls_that_were_seen() -> None:
     assert _taken(known, (4, 0), optimism=1.0, across=True) == 1
 
 
+def test_a_search_is_drawn_to_what_lies_across_the_middle_from_its_start() -> None:
+    row = {(x, 0): (1, 0, 1, 0) for x in range(1, 5)} | {(0, 0): (1, 0, 0, -1)}
+    nowhere = (-1, -1)
+    assert _taken(row, nowhere, pull=0.0) == 3, "up, where nearest"
+    assert _taken(row, nowhere, pull=0.5) == 0, "right, towards the middle (5, 5)"
+    assert _taken(row, nowhere) == 0, "the default of a maze that tells the pose"
+
+
+def test_without_a_pose_nothing_draws_a_search() -> None:
+    worlds = [envs.make("BraidedMaze-11-v0", 1, pose=pose) for pose in (True, False)]
+    told, untold = (agents.make("lifetime-table", world) for world in worlds)
+    assert isinstance(told, lifetime.Lifetime) and isinstance(untold, lifetime.Lifetime)
+    assert told.budget.pull > 0 and untold.budget.pull == 0
+
+
 def test_without_pose_every_trial_of_a_maze_is_new_and_still_succeeds() -> None:
     world = envs.make("BraidedMaze-11-v0", 2, trials=2)
     traces, _ = play(agents.make("lifetime-table", world), world, 250)
