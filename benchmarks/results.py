@@ -188,7 +188,7 @@ EXPERIMENTS = {
     "equal-keydoor": equal(
         "A hidden key and door, learned inside a life. `lifetime` and the searcher are not trained.",
         "DarkKeyDoor-8-Relayout500-v0",
-        "flops=2e12",
+        "flops=5e11",
         ("DarkKeyDoor-8-Relayout500-v0",),
         score="doors_later",
         ready=("lifetime", "lifetime-table", "searcher"),
@@ -196,7 +196,7 @@ EXPERIMENTS = {
     "equal-treasure": equal(
         "Things fetched by name.",
         "Treasure-9-v0",
-        "flops=2e12",
+        "flops=5e11",
         ("Treasure-9-v0",),
         score="return",
     ),
