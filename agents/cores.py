@@ -173,7 +173,12 @@ class SuperposedCore(Core):
         return self.memory.expansion.dim
 
     def resize(self, dim: int) -> None:
-        """Change D; no trained parameter changes. States made before go through `SuperposedMemory.resize`."""
+        """Change D; no trained parameter changes. States made before go through `SuperposedMemory.resize`.
+
+        ValueError for an odd D: features come in pairs.
+        """
+        if dim < 2 or dim % 2:
+            raise ValueError(f"dim must be even and at least 2, got {dim}")
         self.memory.expansion.resize(dim)
 
     def addresses(self, h: Tensor) -> tuple[Tensor, ...]:

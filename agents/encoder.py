@@ -5,7 +5,7 @@ Axes: T time, B batch, N views, X encoder width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -39,6 +39,16 @@ def to_tensors(obs: Any, keys: list[str], device: torch.device | str = "cpu") ->
             part = part[name] if isinstance(part, dict) else part[int(name)]
         out[key] = torch.as_tensor(np.asarray(part), device=device)
     return out
+
+
+def is_single(obs: TensorObs, parts: Mapping[str, gym.Space[Any]]) -> bool:
+    """Whether this is one observation, no batch. ValueError if it is neither, told by its first part."""
+    key, space = next(iter(parts.items()))
+    shape, found = space.shape or (), tuple(obs[key].shape)
+    if shape not in (found, found[1:]):
+        where = f" in {key!r}" if key else ""
+        raise ValueError(f"an observation{where} has the shape {shape}, or (B, ...) for a batch of B, got {found}")
+    return found == shape
 
 
 def on_device(obs: TensorObs, device: torch.device) -> TensorObs:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from agents import accounting, saving
 from agents.config import PPOConfig, SuperposedConfig
 from agents.cores import CORES, SuperposedCore
-from agents.encoder import TensorObs, check_finite, on_device, to_tensors
+from agents.encoder import TensorObs, check_finite, is_single, on_device, to_tensors
 from agents.policy import Policy
 from agents.replay import Replay, reservoir
 from agents.rollout import Episodes, Rollout
@@ -341,11 +341,10 @@ class MemoryPPO:
             deterministic: take the most likely action.
         """
         obs = to_tensors(observation, self.policy.encoder.keys, self.device)
-        key, space = next(iter(self.policy.encoder.spaces.items()))
-        single = obs[key].dim() == len(space.shape or ())
+        single = is_single(obs, self.policy.encoder.spaces)
         if single:
             obs = {name: part[None] for name, part in obs.items()}
-        batch = obs[key].shape[0]
+        batch = len(next(iter(obs.values())))
         empty = self.policy.core.initial_state(batch)
         memory = empty if state is None else type(empty)(*(torch.tensor(p, device=self.device) for p in state))
         starts = torch.zeros(batch, dtype=torch.bool, device=self.device)

@@ -101,7 +101,14 @@ def load(kind: type[MemoryPPO], path: str | Path, env: Any = None, device: str =
         if isinstance(model.policy.core, SuperposedCore) and meta["started"]:
             model.resize(tensors["core.1"].shape[-1])  # D may have grown since
     else:
-        restore(model, tensors, meta)
+        try:
+            restore(model, tensors, meta)
+        except RuntimeError as error:
+            was = space_json.load(meta["observation_space"]), space_json.load(meta["action_space"])
+            raise ValueError(
+                f"{path} was trained on observations {was[0]} and actions {was[1]}, and env has "
+                f"{model.observation_space} and {model.action_space}: give an env with the same spaces, or none to act"
+            ) from error
     return model
 
 

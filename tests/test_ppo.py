@@ -570,6 +570,22 @@ def test_dim_can_be_changed_after_training() -> None:
     assert model.memory_image().shape[-1] == 128  # type: ignore[union-attr]
     with pytest.raises(ValueError, match="GRUCore has no dim to change; only superposed has"):
         make("gru").resize(64)
+    with pytest.raises(ValueError, match="dim must be even and at least 2, got 3"):
+        model.resize(3)
+
+
+def test_predict_names_the_shape_that_it_needs() -> None:
+    model = make("gru")
+    (width,) = model.observation_space.shape
+    for wrong in ((width + 1,), (2, width + 1), (1, 2, width)):
+        with pytest.raises(ValueError, match=rf"has the shape \({width},\), .*got \({wrong[0]},"):
+            model.predict(np.zeros(wrong, np.float32))
+
+
+def test_another_environment_is_refused(tmp_path: Path) -> None:
+    make("gru").save(tmp_path / "agent")
+    with pytest.raises(ValueError, match=r"agent was trained on observations .*: give an env with the same spaces"):
+        MemoryPPO.load(tmp_path / "agent", "CartPole-v1")
 
 
 def test_the_learning_rate_anneals() -> None:
