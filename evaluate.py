@@ -18,7 +18,7 @@ from tyro.conf import Positional, arg
 import agents
 from agents.reflexes import Unfit
 from envs.suites import SUITES
-from experiments import bounds, cli, compare, labyrinth_page, tables
+from experiments import bounds, cli, compare, labyrinth_page, limits, tables
 from experiments import config as configs
 from experiments.labyrinth_scores import Life
 from experiments.life_log import LifeLog
@@ -73,7 +73,7 @@ class Args:
 
 def players(args: Args) -> list[Player]:
     """List who plays. ValueError if nobody does, with what to do."""
-    named = [name for name in args.agent if not agents.get(name).trained]
+    named = [name for name in cli.once(args.agent) if not agents.get(name).trained]
     wanted = [name for name in args.agent if agents.get(name).trained]
     if wanted and not args.runs:
         raise ValueError(
@@ -92,7 +92,7 @@ def players(args: Args) -> list[Player]:
 def games(args: Args, hp: dict[str, Any]) -> list[tuple[Player, str, dict[str, Any]]]:
     """List what to play: who, in which environment, with which changed hyperparameters (each value a row)."""
     ids = cli.env_ids(args.env, args.suite)
-    changes = [dict(zip(hp, values, strict=True)) for values in product(*hp.values())]
+    changes = [dict(zip(hp, values, strict=True)) for values in product(*map(cli.once, hp.values()))]
     played: list[tuple[Player, str, dict[str, Any]]] = []
     everyone = players(args)
     kinds = [configs.kind(configs.of(who).agent if isinstance(who, Path) else who) for who in everyone]
@@ -143,6 +143,9 @@ def main(argv: list[str]) -> int:
     args, hp = cli.parse(Args, argv)
     if args.episodes is not None and args.episodes < 1:
         raise ValueError(f"--episodes must be at least 1, got {args.episodes}.")
+    limits.check_seed(args.seed)
+    if args.video and args.video.suffix != ".gif":
+        raise ValueError(f"--video writes a GIF: give it a file that ends in .gif, got {args.video}.")
     settings = compare.Settings(
         episodes=args.episodes or cli.episodes(args.suite),
         checkpoint=args.checkpoint,

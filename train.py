@@ -7,7 +7,7 @@ skips what is finished and goes on with the rest. Hyperparameters: --hp.NAME VAL
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +16,7 @@ from tyro.conf import arg
 
 import envs
 from envs.stream import check
+from envs.suites import SUITES
 from experiments import aggregate, cli, grid, run
 from experiments import config as configs
 from experiments import plan as plans
@@ -83,11 +84,25 @@ class Args:
     """Print the runs with their estimated cost, and stop."""
 
 
+def resumed(folders: tuple[Path, ...], args: Args, hp: dict[str, Any]) -> list[RunConfig]:
+    """Read the runs to go on with, and change what may change. ValueError for a flag that may not."""
+    found = [configs.of(folder) for folder in folders]
+    may = configs.RESUMABLE - {"logdir", "name"}
+    given = {f.name: value for f in fields(args) if (value := getattr(args, f.name)) != f.default}
+    fixed = [f"--{name.replace('_', '-')}" for name in given if name in configs.names(RunConfig) and name not in may]
+    fixed += [f"--{name}" for name in ("suite", "num-envs") if name.replace("-", "_") in given]
+    fixed += [f"--hp.{name}" for name in hp]
+    if fixed:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(may))
+        raise ValueError(f"{folders[0]} goes on only as it began: leave out {', '.join(fixed)}; {flags} may change.")
+    changed = {name: value for name, value in given.items() if name in may}
+    return [configs.resolve(replace(config, **changed)) for config in found]
+
+
 def plan(args: Args, hp: dict[str, Any]) -> list[RunConfig]:
     """Turn the flags into resolved runs: environments x agents x scales x seeds. ValueError if wrong."""
     if args.resume:
-        found = [configs.of(folder) for folder in args.resume]
-        return [configs.resolve(replace(c, budget=args.budget or c.budget)) for c in found]
+        return resumed(args.resume, args, hp)
     if args.workers is not None and args.workers < 1:
         raise ValueError(f"--workers must be at least 1, got {args.workers}.")
     ids = cli.env_ids(args.env, args.suite, training=True)
@@ -96,8 +111,14 @@ def plan(args: Args, hp: dict[str, Any]) -> list[RunConfig]:
         raise ValueError("--stream names the environments: leave out --env and --suite.")
     if not (ids := tasks[:1] or ids):
         raise ValueError("no environment: give --env ID or --suite NAME; `python train.py --list envs` shows them.")
+    for flag, given in (("agent", args.agent), ("seed", args.seed)):
+        if not given:
+            raise ValueError(f"--{flag} needs at least one value, or leave it out: python train.py --help.")
     if args.num_envs is not None:
         hp = {"num_envs": args.num_envs} | hp
+    for word in ",".join(args.stream).split(","):
+        if word.isalpha():  # no id, which has a version
+            configs.known(word, SUITES, "suite", "`python train.py --list suites` shows them.")
     for env_id in tasks or ids:
         configs.check_env(env_id, cli.pairs(args.env_kwargs))
     if tasks:
@@ -116,7 +137,7 @@ def plan(args: Args, hp: dict[str, Any]) -> list[RunConfig]:
                 **shared | {"env_kwargs": cli.pairs(args.env_kwargs)},
             )
         )
-        for e, a, x, s in product(ids, args.agent, args.scale or (None,), args.seed)
+        for e, a, x, s in product(ids, cli.once(args.agent), cli.once(args.scale) or (None,), cli.once(args.seed))
     ]
 
 
@@ -126,7 +147,10 @@ def launch(jobs: list[RunConfig], args: Args) -> int:
     if args.launcher == "ray":
         from experiments import ray_launcher
 
-        outcomes = ray_launcher.run_jobs(jobs, args.address or None, **how)
+        try:
+            outcomes = ray_launcher.run_jobs(jobs, args.address or None, **how)
+        except ConnectionError as error:
+            raise ValueError(f"{error}: give --address that of a cluster that is up, or leave it out.") from error
     else:
         outcomes = grid.run_jobs(jobs, args.workers or cli.cores(), **how)
     print(grid.failures(outcomes) or f"All {len(outcomes)} runs finished. tensorboard --logdir {jobs[0].logdir}")

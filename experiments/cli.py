@@ -20,8 +20,9 @@ import tyro
 
 import agents
 import envs
-from envs.suites import SUITES
+from envs.suites import SUITES, Suite
 from experiments import config as configs
+from experiments import limits
 from experiments.config import RunConfig
 from experiments.run import EXPECTED
 
@@ -43,7 +44,8 @@ T = TypeVar("T")
 def guard(main: Callable[[list[str]], int]) -> int:
     """Call `main` on the command line; expected errors become one line and code 1, Ctrl-C 130."""
     try:
-        return main(sys.argv[1:])
+        with limits.enough_memory():
+            return main(sys.argv[1:])
     except EXPECTED as error:
         if os.environ.get("PALIMPSEST_TRACEBACK"):
             traceback.print_exc()
@@ -54,6 +56,9 @@ def guard(main: Callable[[list[str]], int]) -> int:
     except BrokenPipeError:  # the reader, `head` for example, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        return 1
 
 
 def parse(kind: type[T], argv: list[str]) -> tuple[T, dict[str, Any]]:
@@ -65,6 +70,7 @@ def parse(kind: type[T], argv: list[str]) -> tuple[T, dict[str, Any]]:
     if "--list" in argv:
         show_list(argv[argv.index("--list") + 1 :])
         sys.exit(0)
+    _check_flags(kind, argv)
     flags = [{"--stochastic": "--no-deterministic"}.get(a, a) for a in argv]
     epilog = "Also: --hp.NAME VALUE (hyperparameters), --list agents|envs|suites, --version."
     args = tyro.cli(kind, args=flags, description=f"{kind.__doc__}\n\n{epilog}")
@@ -73,6 +79,18 @@ def parse(kind: type[T], argv: list[str]) -> tuple[T, dict[str, Any]]:
         defaults, file_hp = read_file(kind, path)
         args, hp = tyro.cli(kind, args=flags, default=defaults), file_hp | hp
     return args, hp
+
+
+def _check_flags(kind: type, argv: list[str]) -> None:
+    """ValueError for a hyperparameter that is given as a flag, as other programs have them."""
+    every = {name for agent in agents.AGENTS.values() for name in configs.names(agent.config)}
+    for word in argv:
+        name = word.removeprefix("--").partition("=")[0].replace("-", "_")
+        if word.startswith("--") and (name == "hp" or name in every - set(configs.names(kind))):
+            wanted = "NAME" if name == "hp" else name
+            raise ValueError(
+                f"hyperparameters are --hp.NAME VALUE: write --hp.{wanted} instead of {word.partition('=')[0]}."
+            )
 
 
 def take_hp(argv: list[str]) -> tuple[list[str], dict[str, list[str]]]:
@@ -168,15 +186,24 @@ def pairs(texts: Iterable[str]) -> dict[str, Any]:
 
 def env_ids(ids: tuple[str, ...], suite: str, training: bool = False) -> tuple[str, ...]:
     """Return the ids named on the command line, and those of a suite, to play or to train on; or ValueError."""
-    if not suite:
-        return ids
-    chosen = SUITES[configs.known(suite, SUITES, "suite", "`python train.py --list suites` shows them.")]
-    return (*ids, *((training and chosen.train_on) or chosen.env_ids))
+    if suite:
+        chosen = _suite(suite)
+        ids = (*ids, *((training and chosen.train_on) or chosen.env_ids))
+    return once(ids)
+
+
+def once(values: Iterable[T]) -> tuple[T, ...]:
+    """Leave out what was named before: said twice, it would be counted as two."""
+    return tuple(dict.fromkeys(values))
 
 
 def episodes(suite: str) -> int:
-    """Return how many episodes a suite asks for, or the usual number."""
-    return SUITES[suite].episodes if suite else 128
+    """Return how many episodes a suite asks for, or the usual number; ValueError for an unknown suite."""
+    return _suite(suite).episodes if suite else 128
+
+
+def _suite(name: str) -> Suite:
+    return SUITES[configs.known(name, SUITES, "suite", "`python train.py --list suites` shows them.")]
 
 
 def show_list(words: list[str]) -> None:

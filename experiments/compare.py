@@ -52,7 +52,8 @@ class Entry(NamedTuple):
 
 def find_runs(paths: list[Path]) -> list[Path]:
     """Return the run folders under the given ones, sorted. ValueError if there are none."""
-    found = {config.parent for path in paths for config in (path.glob("**/config.json") if path.is_dir() else ())}
+    under = (config.parent for path in paths for config in (path.glob("**/config.json") if path.is_dir() else ()))
+    found = {folder.resolve(): folder for folder in under}.values()  # each once, whatever it is called
     if not found:
         raise ValueError(f"no run under {', '.join(map(str, paths))}: name folders that train.py has written.")
     return sorted(found)
@@ -84,7 +85,7 @@ def play(
     """
     seat, make = _trained(player, env_id, settings, hp) if isinstance(player, Path) else _ready(player, settings, hp)
     kwargs = seat.pop("env_kwargs")
-    world = envs.make(env_id, batch_size(settings.episodes), **kwargs)
+    world = configs.make_env(env_id, batch_size(settings.episodes), kwargs)
     try:
         algorithm = make(world)
         cost = bill(algorithm)

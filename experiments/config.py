@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import os
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -126,10 +127,16 @@ def build(config: RunConfig, world: envs.World) -> Any:
 
 def check_env(env_id: str, kwargs: dict[str, Any]) -> None:
     """Make an environment and close it: an unknown id or argument fails before anything is written."""
+    make_env(env_id, 1, kwargs).close()
+
+
+def make_env(env_id: str, num_envs: int, kwargs: dict[str, Any]) -> envs.World:
+    """Make `num_envs` environments; ValueError where gymnasium, or the environment's own code, refuses."""
     try:
-        envs.make(env_id, 1, **kwargs).close()
-    except (TypeError, gymnasium.error.Error) as error:
-        reason = " ".join(str(error).split())[:300]
+        return envs.make(env_id, num_envs, **kwargs)
+    except (TypeError, LookupError, AssertionError, gymnasium.error.Error) as error:
+        kind = f"{type(error).__name__} " if isinstance(error, LookupError | AssertionError) else ""
+        reason = kind + " ".join(str(error).split())[:300]
         given = f" with {', '.join(f'{k}={v}' for k, v in kwargs.items())}" if kwargs else ""
         raise ValueError(f"{env_id} cannot be made{given}: {reason}") from error
 
@@ -139,9 +146,9 @@ def known(name: str, choices: Iterable[str], kind: str, then: str = "") -> str:
     choices = list(choices)
     if name in choices:
         return name
-    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.3)
+    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
     hint = f"Did you mean {close[0]!r}? " if close else ""
-    raise ValueError(f"unknown {kind} {name!r}. {hint}Choices: {', '.join(choices)}. {then}".rstrip())
+    raise ValueError(f"unknown {kind} {name!r}. {hint}Choices: {', '.join(choices) or 'none'}. {then}".rstrip())
 
 
 def names(kind: type) -> list[str]:
@@ -236,7 +243,11 @@ def _complete(config: RunConfig) -> RunConfig:
 
 def of(folder: Path) -> RunConfig:
     """Return the config of a run folder, wherever its LOGDIR stands now; ValueError if renamed."""
-    config = replace(read(folder / "config.json"), logdir=str(folder.absolute().parents[2]))
-    if config.folder != folder.absolute():
+    below = [] if (folder / "config.json").exists() else sorted(map(str, folder.glob("*/**/config.json")))
+    if below:
+        raise ValueError(f"{folder} is not one run: name a run folder in it, such as {Path(below[0]).parent}.")
+    here = Path(os.path.abspath(folder))  # without `..`, whose parents are others
+    config = replace(read(folder / "config.json"), logdir=str(here.parents[2]))
+    if config.folder != here:
         raise ValueError(f"{folder} was renamed: the run in it is called {config.folder}.")
     return config

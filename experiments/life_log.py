@@ -26,7 +26,11 @@ class LifeLog(Watch):
     """A policy in front of an agent that has `vitals(state)` and `memory_image(state)`, and a watch of its rewards."""
 
     def __init__(self, folder: Path, agent: str, env_id: str) -> None:
-        self._writer = SummaryWriter(log_dir=str(folder / slug(env_id) / slug(agent)))
+        try:
+            self._writer = SummaryWriter(log_dir=str(folder / slug(env_id) / slug(agent)))
+        except OSError as error:
+            reason = error.strerror or error
+            raise ValueError(f"cannot write into {folder}: {reason}. Give --tensorboard-log another folder.") from error
         self._agent: Any = None
         self._reward, self._step = 0.0, 0
 

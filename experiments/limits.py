@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -27,7 +29,12 @@ LIMITS: dict[str, tuple[float, float]] = {
 }
 """Least and largest value of a hyperparameter; one that is not named takes any number."""
 
-_LEAST = {"seed": 0, "stream_repeats": 1, "num_threads": 1, "save_every": 0, "eval_every": 0, "eval_episodes": 1}
+SCALES = 10_000
+"""The largest scale: a hundred million parameters. To find a width, networks twice as large are built."""
+SEEDS = 2**32
+"""Seeds are below this, as numpy's."""
+
+_LEAST = {"stream_repeats": 1, "num_threads": 1, "save_every": 0, "eval_every": 0, "eval_episodes": 1}
 
 
 def check_hyperparameter(name: str, value: Any) -> None:
@@ -39,13 +46,35 @@ def check_hyperparameter(name: str, value: Any) -> None:
             raise ValueError(f"hyperparameter {name!r} must be {bounds}, got {number!r}.")
 
 
+@contextlib.contextmanager
+def enough_memory() -> Iterator[None]:
+    """ValueError where numpy or torch cannot have the memory that the settings ask for."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in reason:
+            raise
+        raise ValueError(
+            f"not enough memory ({reason[-120:]}): make smaller what was made large, for example --scale, --num-envs, "
+            "--hp.dim, --hp.num_steps or --hp.hidden."
+        ) from error
+
+
+def check_seed(seed: int) -> None:
+    """ValueError for a seed that a random stream does not take."""
+    if not 0 <= seed < SEEDS:
+        raise ValueError(f"--seed must be at least 0 and below {SEEDS}, got {seed}.")
+
+
 def check_run(config: Any) -> None:
     """ValueError for a number that no run can have, and for a device that is not there; config is a RunConfig."""
+    check_seed(config.seed)
     for name, low in _LEAST.items():
         if getattr(config, name) < low:
             raise ValueError(f"--{name.replace('_', '-')} must be at least {low}, got {getattr(config, name)}.")
-    if config.scale is not None and not 0 < config.scale < math.inf:
-        raise ValueError(f"--scale takes positive multiples such as 1 4 16 64, got {config.scale:g}.")
+    if config.scale is not None and not 0 < config.scale <= SCALES:
+        raise ValueError(f"--scale takes multiples above 0, such as 1 4 16 64, up to {SCALES}, got {config.scale:g}.")
     try:
         torch.zeros(1, device=config.device)
     except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA

@@ -30,7 +30,7 @@ import torch
 
 from agents import checkpoint
 from experiments import config as configs
-from experiments import provenance, stream
+from experiments import limits, provenance, stream
 from experiments.budget import Bill, Budget, Meter, bill, human, peak_memory
 from experiments.callback import RunCallback, Stop, signals
 from experiments.config import RunConfig
@@ -117,10 +117,9 @@ def train(config: RunConfig, *, resume: bool = False, force: bool = False, progr
             provenance.append(config)
             return _run(config, algorithm, cost, budget, steps, saved, progress)
     except OSError as error:
-        raise RunError(
-            f"cannot write into {folder}: {error.strerror or error}. Finished checkpoints are intact; "
-            f"when that is mended, continue with: python train.py --resume {folder}"
-        ) from error
+        again = f"Checkpoints are intact; when that is mended, continue with: python train.py --resume {folder}"
+        then = again if (folder / "config.json").is_file() else "Nothing was begun; give --logdir another folder."
+        raise RunError(f"cannot write into {folder}: {error.strerror or error}. {then}") from error
     finally:
         world.close()
 
@@ -381,7 +380,8 @@ def main() -> int:
     if job.get("watch"):
         threading.Thread(target=_stop_with_parent, daemon=True).start()
     try:
-        result = train(RunConfig(**job["config"]), resume=job["resume"], force=job["force"])
+        with limits.enough_memory():
+            result = train(RunConfig(**job["config"]), resume=job["resume"], force=job["force"])
     except EXPECTED as error:
         print(f"error: {error}", flush=True)
         return CLAIMED if isinstance(error, ClaimedError) else 1

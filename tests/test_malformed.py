@@ -9,12 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 import evaluate
 import train
 from agents import checkpoint
-from experiments import run
+from experiments import cli, run
 from experiments.config import RunConfig
 
 ENV = "RecallMix-N8-D0-v0"
@@ -79,6 +81,16 @@ PLANS: list[tuple[list[object], str]] = [
     (["--save-every", -5], "--save-every"),
     (["--eval-every", 8, "--eval-episodes", 0], "--eval-episodes"),
     (["--device", "abacus"], "abacus"),
+    (["--agent"], "--agent needs at least one value"),
+    (["--seed"], "--seed needs at least one value"),
+    (["--seed", 2**32], "--seed must be at least 0 and below 4294967296, got 4294967296"),
+    (["--scale", 1e9], "--scale takes .* up to 10000, got 1e.09"),
+    (["--learning-rate", 0.1], r"write --hp\.learning_rate instead of --learning-rate\."),
+    (["--num-steps=8"], r"write --hp\.num_steps instead of --num-steps\."),
+    (["--hp", "gamma=0.9"], r"write --hp\.NAME instead of --hp\."),
+    (["--hp.lr", 0.1], r"unknown hyperparameter of gru: 'lr'\. Choices: .*learning_rate"),
+    (["--stream", "shuffeld"], "unknown suite 'shuffeld'. Did you mean 'shuffled'"),
+    (["--env", "FrozenLake-v1", "--env-kwargs", "map_name=9x9"], "made with map_name=9x9: KeyError '9x9'"),
     (["--resume", "nowhere"], "nowhere"),
     (["--config", "nowhere.toml"], "cannot read nowhere.toml"),
 ]
@@ -87,7 +99,7 @@ PLANS: list[tuple[list[object], str]] = [
 @pytest.mark.parametrize(("words", "message"), PLANS, ids=[" ".join(map(str, words)) for words, _ in PLANS])
 def test_a_wrong_plan(tmp_path: Path, words: list[object], message: str) -> None:
     usual: list[object] = ["--logdir", tmp_path / "runs"]
-    usual += [] if not words or words[0] in ("--env", "--suite", "--resume", "--config") else ["--env", ENV]
+    usual += [] if not words or words[0] in ("--env", "--suite", "--stream", "--resume", "--config") else ["--env", ENV]
     usual += [] if {"--agent", "--config"} & set(words) else ["--agent", "gru"]
     usual += [] if {"--budget", "--config"} & set(words) else ["--budget", "steps=64"]
     said = one_line(train.main, [*words, *usual])
@@ -214,6 +226,58 @@ def test_less_than_what_is_done_changes_nothing(folder: Path, budget: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("words", "wrong"),
+    [(["--hp.gamma", 0.5], "--hp.gamma"), (["--env", "TMaze-L10-v0"], "--env"), (["--num-envs", 4], "--num-envs")],
+)
+def test_what_may_not_change_on_resume_is_refused(folder: Path, words: list[object], wrong: str) -> None:
+    said = one_line(train.main, ["--resume", folder, "--steps", 512, *words])
+    assert f"leave out {wrong}; --budget, --device" in said
+
+
+def test_what_may_change_on_resume_does(folder: Path) -> None:
+    assert train.main(["--resume", str(folder), "--steps", "512", "--save-every", "128"]) == 0
+    assert json.loads((folder / "config.json").read_text())["save_every"] == 128
+    assert len(list(folder.glob("step-*"))) >= 2
+
+
+def test_a_folder_above_runs_is_not_resumed(folder: Path) -> None:
+    assert f"such as {folder}" in one_line(train.main, ["--resume", folder.parents[1]])
+
+
+def test_nothing_was_begun_where_nothing_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said = one_line(train.main, ["--env", ENV, "--agent", "gru", "--steps", 512, "--logdir", tmp_path / "file"])
+    assert "give --logdir another folder" in said and "--resume" not in said
+
+
+def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["train.py"])
+    for needy in (np.empty, torch.empty):
+        assert cli.guard(lambda _, f=needy: f(1 << 58)) == 1  # type: ignore[misc]
+        said = capsys.readouterr().err
+        assert said.startswith("error: not enough memory (") and said.count("\n") == 1
+    with pytest.raises(RuntimeError, match="another"):
+        cli.guard(lambda _: (_ for _ in ()).throw(RuntimeError("another")))
+
+
+def test_a_file_that_cannot_be_written_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["program"])
+    assert cli.guard(lambda _: Path("/proc/nowhere/agent.onnx").write_bytes(b"")) == 1
+    assert capsys.readouterr().err == "error: /proc/nowhere/agent.onnx: No such file or directory\n"
+
+
+def test_named_twice_is_counted_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [folder, f"{folder}/../seed0", "--agent", "gru", "random", "random", "--env", ENV, ENV, "--episodes", 2]
+    assert evaluate.main([*map(str, words), "--table", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["agent"]: row["seeds"] for row in rows} == {"gru": [0], "random": [0], "oracle": [0]}
+    jobs = train.plan(train.Args(agent=("gru", "gru"), env=(ENV, ENV), seed=(1, 1), scale=(2, 2)), {})
+    assert len(jobs) == 1
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--checkpoint", "newest"], "best, last or a number"),
@@ -224,6 +288,10 @@ def test_less_than_what_is_done_changes_nothing(folder: Path, budget: str) -> No
         (["--env", "TMaze-L10-v0"], "observations or actions differ"),
         (["--env", "Nowhere-v0"], "unknown environment"),
         (["--suite", "al"], "Did you mean 'all'"),
+        (["--seed", -1], "--seed must be at least 0"),
+        (["--video", "film.mp4"], "ends in .gif, got film.mp4"),
+        (["--tensorboard-log", "/proc/nowhere"], "Give --tensorboard-log another folder"),
+        (["--env", "CartPole-v1", "--env-kwargs", "colour=1"], "CartPole-v1 cannot be made with colour=1"),
         (["--agent", "lstm"], "none of these runs is of lstm"),
         (["--episodes", 0], "--episodes"),
         (["--episodes", -3], "--episodes"),
@@ -231,5 +299,5 @@ def test_less_than_what_is_done_changes_nothing(folder: Path, budget: str) -> No
     ],
 )
 def test_a_wrong_evaluation(folder: Path, words: list[object], message: str) -> None:
-    usual = [] if "--episodes" in words else ["--episodes", "2"]
+    usual = [] if {"--episodes", "--suite"} & set(words) else ["--episodes", "2"]
     assert message in one_line(evaluate.main, [folder, *words, *usual, "--no-bounds"])
