@@ -255,11 +255,10 @@ class Progress:
         self._steps, self._bar = steps, bar
         self._title = f"{config.label} {config.env} seed{config.seed}"
         self._tqdm: tqdm[Any] | None = None
-        self._next, self._first = 0.0, (0, 0.0)
+        self._next, self._first = 0.0, (-1, 0.0)
 
     def start(self, step: int) -> None:
         """Begin at `step`."""
-        self._first = (step, time.monotonic())
         if self._bar:
             self._tqdm = tqdm(
                 total=self._steps,
@@ -272,6 +271,8 @@ class Progress:
 
     def report(self, step: int, clock: Clock, recent: deque[tuple[float, float]]) -> None:
         """Show where the run is."""
+        if self._first[0] < 0:  # speed is counted from here: most of the time before goes into compilation
+            self._first = (step, time.monotonic())
         score = ""
         if recent:
             returns, successes = np.array(recent).T
@@ -287,11 +288,12 @@ class Progress:
 
     def _line(self, step: int, score: str) -> str:
         fps = (step - self._first[0]) / max(time.monotonic() - self._first[1], 1e-9)
+        speed = f"  {human(fps)} fps" if fps else ""
         if self._steps is None:
-            return f"{human(step)} steps  {human(fps)} fps  {score}"
-        left = (self._steps - step) / max(fps, 1e-9)
+            return f"{human(step)} steps{speed}  {score}"
+        left = f"  {(self._steps - step) / fps:.0f} s left" if fps else ""
         share = f"{100 * step / self._steps:.0f}%"
-        return f"{human(step)}/{human(self._steps)} steps  {share}  {human(fps)} fps  {score}  {left:.0f} s left"
+        return f"{human(step)}/{human(self._steps)} steps  {share}{speed}  {score}{left}"
 
     def close(self) -> None:
         """End the bar."""

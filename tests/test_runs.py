@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from agents import checkpoint
 from envs.world import Transition, World
 from experiments import aggregate, bounds, budget, compare, grid, run, tables
 from experiments import config as configs
-from experiments.callback import RunCallback
+from experiments.callback import Progress, RunCallback
 from experiments.config import RunConfig
 from experiments.evaluation import batch_size, evaluate
 
@@ -31,6 +33,21 @@ def small(tmp_path: Path, **changes: Any) -> RunConfig:
         agent="gru", env="RecallMix-N8-D16-v0", budget="steps=1024", hp=SMALL, logdir=str(tmp_path / "runs")
     )
     return replace(config, **changes)
+
+
+def test_the_time_that_is_left_is_told_without_compilation(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("experiments.callback.time.monotonic", lambda: now)
+    progress, clock = Progress(10_000, bar=False, config=small(tmp_path)), SimpleNamespace(seconds=0.0)
+    progress.start(0)
+    for step, seconds in ((1000, 20.0), (2000, 22.5)):  # 20 s for the first thousand, 2.5 s for the second
+        now, clock.seconds = 100.0 + seconds, seconds
+        progress._next = 0.0
+        progress.report(step, clock, deque([(1.0, np.nan)]))  # type: ignore[arg-type]
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "1k/10k steps  10%  return 1" and second == "2k/10k steps  20%  400 fps  return 1  20 s left"
 
 
 # -- the run folder ------------------------------------------------------------
