@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import resource
 import sys
@@ -51,7 +52,7 @@ class Budget:
             least = multiple if self.kind == "steps" else multiple * flops_per_training_step
             raise ValueError(
                 f"the budget {self} is less than one iteration of this agent: give at least "
-                f"{self.kind}={least:.4g}, or lower --num-envs or the rollout length."
+                f"{self.kind}={math.ceil(least)}, or lower --num-envs or the rollout length."
             )
         return steps - steps % multiple
 

@@ -49,7 +49,7 @@ def guard(main: Callable[[list[str]], int]) -> int:
     except EXPECTED as error:
         if os.environ.get("PALIMPSEST_TRACEBACK"):
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)  # of other packages it may be many lines
         return 1
     except KeyboardInterrupt:
         return 130
@@ -83,14 +83,19 @@ def parse(kind: type[T], argv: list[str]) -> tuple[T, dict[str, Any]]:
 
 def _check_flags(kind: type, argv: list[str]) -> None:
     """ValueError for a hyperparameter that is given as a flag, as other programs have them."""
-    every = {name for agent in agents.AGENTS.values() for name in configs.names(agent.config)}
+    every = _hyperparameters() - set(configs.names(kind))
     for word in argv:
         name = word.removeprefix("--").partition("=")[0].replace("-", "_")
-        if word.startswith("--") and (name == "hp" or name in every - set(configs.names(kind))):
+        if word.startswith("--") and (name == "hp" or name in every):
             wanted = "NAME" if name == "hp" else name
             raise ValueError(
                 f"hyperparameters are --hp.NAME VALUE: write --hp.{wanted} instead of {word.partition('=')[0]}."
             )
+
+
+def _hyperparameters() -> set[str]:
+    """Names of the hyperparameters of all agents."""
+    return {name for agent in agents.AGENTS.values() for name in configs.names(agent.config)}
 
 
 def take_hp(argv: list[str]) -> tuple[list[str], dict[str, list[str]]]:
@@ -145,6 +150,8 @@ def read_file(kind: type[T], path: Path) -> tuple[T, dict[str, Any]]:
     values = {}
     for key, value in data.items():
         name = ALIASES.get(key.replace("-", "_"), key.replace("-", "_"))
+        if name not in names and name in _hyperparameters():
+            raise ValueError(f"{key} in {path} is a hyperparameter: write it below a line [hp].")
         configs.known(name, [*names, "hp"], f"key in {path}:")
         if isinstance(value, dict):
             value = tuple(f"{k}={v}" for k, v in value.items())
@@ -154,7 +161,8 @@ def read_file(kind: type[T], path: Path) -> tuple[T, dict[str, Any]]:
         try:
             values[name] = value if hints[name] == Path | None else configs.convert(hints[name], value)
         except (ValueError, TypeError):
-            raise ValueError(f"{name} in {path} cannot be {value!r}: `--help` says what it takes.") from None
+            shown = value[0] if isinstance(value, tuple) and len(value) == 1 else value
+            raise ValueError(f"{name} in {path} cannot be {shown!r}: `--help` says what it takes.") from None
     return kind(**values), hp
 
 

@@ -31,6 +31,8 @@ LIMITS: dict[str, tuple[float, float]] = {
 
 SCALES = 10_000
 """The largest scale: a hundred million parameters. To find a width, networks twice as large are built."""
+THREADS = 1024
+"""The most threads; where the system has no more to give, the process would end without a word."""
 SEEDS = 2**32
 """Seeds are below this, as numpy's."""
 
@@ -70,6 +72,8 @@ def check_seed(seed: int) -> None:
 def check_run(config: Any) -> None:
     """ValueError for a number that no run can have, and for a device that is not there; config is a RunConfig."""
     check_seed(config.seed)
+    if config.num_threads > THREADS:
+        raise ValueError(f"--num-threads must be at most {THREADS}, got {config.num_threads}.")
     for name, low in _LEAST.items():
         if getattr(config, name) < low:
             raise ValueError(f"--{name.replace('_', '-')} must be at least {low}, got {getattr(config, name)}.")

@@ -78,6 +78,8 @@ PLANS: list[tuple[list[object], str]] = [
     (["--workers", 0, "--seed", 0, 1], "--workers"),
     (["--num-threads", 0], "--num-threads"),
     (["--seed", -1], "seed"),
+    (["--num-threads", 100_000], "--num-threads must be at most 1024, got 100000"),
+    (["--agent", "sb3-ppo", "--budget", "steps=10"], "give at least steps=16384,"),
     (["--save-every", -5], "--save-every"),
     (["--eval-every", 8, "--eval-episodes", 0], "--eval-episodes"),
     (["--device", "abacus"], "abacus"),
@@ -117,6 +119,8 @@ FILES: dict[str, tuple[str, str]] = {
     "hp.toml": (f'env = "{ENV}"\nhp = 3', "hp"),
     "seed.toml": (f'env = "{ENV}"\nseed = "one"', "seed"),
     "agent.toml": (f'env = "{ENV}"\nagent = 3', "agent"),
+    "flat.toml": (f'env = "{ENV}"\nlearning_rate = 0.1', "flat.toml is a hyperparameter: write it below a line [hp]"),
+    "resume.toml": (f'env = "{ENV}"\nresume = true', "resume.toml cannot be True:"),
     "inner.toml": (f'env = "{ENV}"\n[hp]\nhiden = 3', "hiden"),
     "number.toml": ("env = 3", "env"),
     "budget.toml": (f'env = "{ENV}"\nbudget = [1]', "budget"),
@@ -266,6 +270,15 @@ def test_a_file_that_cannot_be_written_is_named(
     monkeypatch.setattr("sys.argv", ["program"])
     assert cli.guard(lambda _: Path("/proc/nowhere/agent.onnx").write_bytes(b"")) == 1
     assert capsys.readouterr().err == "error: /proc/nowhere/agent.onnx: No such file or directory\n"
+
+
+def test_an_error_of_many_lines_is_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def main(_: list[str]) -> int:
+        raise ValueError("one\n  two")
+
+    monkeypatch.setattr("sys.argv", ["program"])
+    assert cli.guard(main) == 1
+    assert capsys.readouterr().err == "error: one two\n"
 
 
 def test_named_twice_is_counted_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
