@@ -113,8 +113,12 @@ def games(args: Args, hp: dict[str, Any]) -> list[tuple[Player, str, dict[str, A
 def play(
     played: list[tuple[Player, str, dict[str, Any]]], settings: compare.Settings, args: Args, writer: Writer | None
 ) -> tuple[list[compare.Entry], dict[tuple[str, str], Film], labyrinth_page.Lives]:
-    """Play all games; films and, for the mice, lives. An agent that is not made for a world is left out there."""
+    """Play all games; films and, for the mice, lives. An agent that is not made for a world is left out there.
+
+    Unfit if none is made for any.
+    """
     entries, films, lives = list[compare.Entry](), dict[tuple[str, str], Film](), dict[str, list[Life]]()
+    unfit = list[Unfit]()
     for who, env_id, change in played:
         print(f"{who} on {env_id} {change or ''}".rstrip(), file=sys.stderr)
         filmed = [Film()] if (args.report and not args.mice) or (args.video and env_id == played[0][1]) else []
@@ -124,9 +128,9 @@ def play(
         try:
             entry = compare.play(who, env_id, settings, change, act, [*filmed, *kept, *logs], writer)
         except Unfit as error:
-            if len(played) == 1:
-                raise
-            print(f"left out: {error}", file=sys.stderr)
+            unfit.append(error)
+            if len(played) > 1:
+                print(f"left out: {error}", file=sys.stderr)
             continue
         entries.append(entry)
         for film in filmed:  # of several seeds, the first
@@ -135,6 +139,8 @@ def play(
             lives.setdefault(f"{entry.row['agent']}, {env_id}", []).extend(chronicle.lives)
         for log in logs:
             log.close()
+    if not entries:
+        raise unfit[0]
     return entries, films, lives
 
 

@@ -11,6 +11,7 @@ import envs
 from agents import checkpoint as checkpoints
 from agents.growing import GrowingPPO
 from agents.ppo import MemoryPPO
+from agents.reflexes import Unfit
 from envs.vec import as_world
 
 
@@ -24,7 +25,7 @@ def load(run: str | Path, env: Any = None, checkpoint: str = "last", dim: int | 
         dim: another D for a superposed memory; None for the one that training ended with.
 
     Raises:
-        ValueError: if there is no such run, or `env` has other observations or actions.
+        ValueError: if there is no such run; Unfit, one of these, if `env` has other observations or actions.
         CheckpointError: if the checkpoint is missing or damaged.
     """
     from agents import get
@@ -48,7 +49,7 @@ def load(run: str | Path, env: Any = None, checkpoint: str = "last", dim: int | 
             model.fit(tensors)
         model.policy.load_state_dict({n[7:]: part for n, part in tensors.items() if n.startswith("policy.")})
     except RuntimeError as error:
-        raise ValueError(
+        raise Unfit(
             f"{folder} was trained on {settings['env']}, whose observations or actions differ from those asked for: "
             f"use environments of that family, for example {settings['env']}."
         ) from error

@@ -26,7 +26,7 @@ class ReflexConfig:
 
 
 class Unfit(ValueError):
-    """An agent without training is not made for a world; the message says which are."""
+    """An agent is not made for a world, or was trained on other observations or actions; the message says on which."""
 
 
 class Reflex:

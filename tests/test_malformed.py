@@ -281,6 +281,13 @@ def test_an_error_of_many_lines_is_one(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert capsys.readouterr().err == "error: one two\n"
 
 
+def test_a_run_is_left_out_where_it_does_not_fit(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate.main([str(folder), "--env", "TMaze-L10-v0", ENV, "--episodes", "2", "--table", "json"]) == 0
+    out, err = capsys.readouterr()
+    assert [row["env"] for row in json.loads(out) if row["agent"] == "gru"] == [ENV] and f"left out: {folder}" in err
+    assert "differ" in one_line(evaluate.main, [folder, "--env", "TMaze-L10-v0", "TMaze-L20-v0", "--episodes", 2])
+
+
 def test_named_twice_is_counted_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [folder, f"{folder}/../seed0", "--agent", "gru", "random", "random", "--env", ENV, ENV, "--episodes", 2]
     assert evaluate.main([*map(str, words), "--table", "json"]) == 0
