@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +35,7 @@ def table(jobs: list[RunConfig]) -> str:
     head = ("run", "hash", "state", "steps", "FLOPs", "seconds", "parameters", "state bytes")
     bills: dict[str, tuple[Bill, int]] = {}
     rates = _rates({Path(job.logdir) for job in jobs})
-    rows, totals = [], [0.0, 0.0]
+    rows, totals, unknown = [], [0.0, 0.0], 0
     for job in jobs:
         kind = configs.fingerprint(replace(job, seed=0, budget=""))
         if kind not in bills:
@@ -42,8 +43,10 @@ def table(jobs: list[RunConfig]) -> str:
         flops, seconds, row = _row(job, *bills[kind], rates)
         totals[0] += flops
         totals[1] += seconds
+        unknown += not seconds
         rows.append(row)
     known = f", about {totals[1]:.0f} s of one worker" if totals[1] else ""
+    known += f" without the {unknown} whose speed no past run tells" if known and unknown else ""
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)]
     return "\n".join([*lines, f"{len(jobs)} jobs, {human(totals[0])}FLOP{known}"])
@@ -115,11 +118,15 @@ def _rates(logdirs: set[Path]) -> dict[str, float]:
     """FLOPs per second of past runs under these folders, by each of `_kinds`."""
     spent: dict[str, list[float]] = {}
     for path in (path for logdir in logdirs for path in logdir.glob("**/result.json")):
-        result = json.loads(path.read_text())
-        for key in _kinds(path.parent.parent.name, result["agent"], result["env"]):
-            total = spent.setdefault(key, [0.0, 0.0])
-            total[0] += result["flops"]
-            total[1] += result["seconds"]
+        with contextlib.suppress(
+            ValueError, KeyError, TypeError
+        ):  # a broken file tells nothing, and is no reason to stop
+            result = json.loads(path.read_text())
+            flops, seconds = float(result["flops"]), float(result["seconds"])
+            for key in _kinds(path.parent.parent.name, result["agent"], result["env"]):
+                total = spent.setdefault(key, [0.0, 0.0])
+                total[0] += flops
+                total[1] += seconds
     return {key: flops / seconds for key, (flops, seconds) in spent.items() if seconds and flops}
 
 

@@ -117,6 +117,16 @@ def test_seconds_are_estimated_from_runs_that_are_alike(tmp_path: Path) -> None:
     assert flops / seconds == pytest.approx(rate["flops"] / rate["seconds"])
 
 
+def test_a_sum_of_seconds_says_what_it_leaves_out(tmp_path: Path) -> None:
+    done, *_, other = jobs(tmp_path)
+    run.train(done)
+    assert plan.table([done]).endswith("s of one worker")
+    for name, text in (("broken", "{"), ("foreign", '{"flops": 3}'), ("list", "[]")):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "result.json").write_text(text)
+    assert plan.table([done, other]).endswith("s of one worker without the 1 whose speed no past run tells")
+
+
 def test_what_is_finished_is_skipped_and_what_is_claimed_is_waited_for(tmp_path: Path) -> None:
     done, half, held, _ = jobs(tmp_path)
     run.train(done)
