@@ -31,6 +31,12 @@ class Plan(NamedTuple):
     queue: int = 256
     across: bool = False
     pull: float = 0.0
+    guarded: bool = False  # a matrix guards distances by a bit of parity too, not facts alone
+
+    @property
+    def guards(self) -> tuple[int, ...]:
+        """Where the parts of a row end that have a bit of parity."""
+        return (self.facts, sum(self.widths)) if self.guarded else (self.facts,)
 
 
 class Encoder(Protocol):

@@ -57,7 +57,7 @@ class Lifetime:
         if config.memory == "table":
             return lifetime_memory.table(plan.widths, config.bytes, lives)
         return lifetime_memory.superposed(
-            plan.widths, plan.facts, self.dim, plan.tiles, lives, config.tolerance, config.gate, self.seed
+            plan.widths, plan.guards, self.dim, plan.tiles, lives, config.tolerance, config.gate, self.seed
         )
 
     def initial_state(self, lives: int) -> Life:
@@ -144,7 +144,7 @@ class Lifetime:
             writes = 3.0 + self.budget.ball + self.budget.backups
             reads = writes + 3 + self.budget.ball + (1 + actions) * self.budget.backups
         features = 2 * self.face.turns.shape[1]
-        product = 2.0 * features * (self.face.columns + 1)
+        product = 2.0 * features * (self.face.columns + len(self.face.guards))
         read = 0.0 if features == 0 else features / 2 * 7 + product
         return float(reads * read + writes * product) / max(decisions, 1.0)
 

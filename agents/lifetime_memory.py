@@ -4,8 +4,8 @@ A row is what is known of one situation: F whole numbers of fixed widths in bits
 by its code of four whole numbers, `record` replaces it.
 
 * superposed: every row lies in one matrix M (D, C), bits as +-1, under the key phi(code); written by the delta rule.
-  A read is cleaned up by its signs and one bit of parity. It counts as known if its numbers are, all together, near
-  +-1: noise is not.
+  A read is cleaned up by its signs and a bit of parity for each guarded part of the row. It counts as known if its
+  numbers are, all together, near +-1: noise is not.
   The bits are scrambled by a hash of the code, because rows that are alike would add up where nothing was written.
   With tiles, codes of different regions of 16 x 16 use different blocks of D / tiles features: a block-sparse
   expansion, whose read costs the same however large D is.
@@ -54,7 +54,7 @@ class Face(NamedTuple):
     """What is fixed about a memory: layout of a row, frequencies, thresholds."""
 
     widths: np.ndarray  # (F,) int64, bits of each field
-    facts: int  # leading bits of a row that are guarded by parity; the others can be worked out again
+    guards: np.ndarray  # (P,) int64: each bit of parity guards the bits of a row from the last one's end to its own
     turns: np.ndarray  # (4, D / tiles / 2) int32
     wave: np.ndarray  # (4096,) float32
     tiles: int  # blocks of the expansion
@@ -69,14 +69,22 @@ class Face(NamedTuple):
 
 
 def superposed(
-    widths: tuple[int, ...], facts: int, dim: int, tiles: int, lives: int, tolerance: float, gate: float, seed: int
+    widths: tuple[int, ...],
+    guards: tuple[int, ...],
+    dim: int,
+    tiles: int,
+    lives: int,
+    tolerance: float,
+    gate: float,
+    seed: int,
 ) -> tuple[Face, Memory]:
     """An empty matrix for every life; ValueError if D is no even multiple of the tiles."""
     if dim < 2 * tiles or dim % (2 * tiles):
         raise ValueError(f"--hp.dim must be a multiple of {2 * tiles} here (two features a tile), got {dim}.")
     lattice = Lattice(dim // tiles, seed)
-    face = Face(_widths(widths, 63), facts, lattice.turns, lattice.wave(), tiles, math.isqrt(tiles), tolerance, gate)
-    return face, _memory(lives, dim, face.columns + 1, 0)
+    parts = _widths(widths, 64 - len(guards)), np.array(guards), lattice.turns, lattice.wave()
+    face = Face(*parts, tiles, math.isqrt(tiles), tolerance, gate)
+    return face, _memory(lives, dim, face.columns + len(guards), 0)
 
 
 def _widths(widths: tuple[int, ...], most: int) -> np.ndarray:
@@ -90,7 +98,8 @@ def table(widths: tuple[int, ...], size: int, lives: int) -> tuple[Face, Memory]
     slots = size // _SLOT_BYTES // WAYS * WAYS
     if slots < WAYS:
         raise ValueError(f"a table needs at least {WAYS * _SLOT_BYTES} bytes, got {size}: raise --hp.bytes.")
-    face = Face(_widths(widths, 64), 0, np.zeros((CODE, 0), np.int32), np.zeros(0, np.float32), 1, 1, 0.0, 0.0)
+    nothing = np.zeros(0, np.int64), np.zeros((CODE, 0), np.int32), np.zeros(0, np.float32)
+    face = Face(_widths(widths, 64), *nothing, 1, 1, 0.0, 0.0)
     return face, _memory(lives, 0, face.columns, slots)
 
 
@@ -148,8 +157,11 @@ def record(face: Face, memory: Memory, b: int, code: np.ndarray, row: np.ndarray
         _store(memory, b, _pack(code), word)
         memory.work[b, 1] += 1
         return
-    guarded = (_ONE << np.uint64(face.facts)) - _ONE
-    word = (word | _parity(word & guarded) << shift) ^ _mask(code)
+    row_bits = word
+    for k in range(face.guards.shape[0]):
+        word |= _parity(row_bits & _guarded(face, k)) << shift
+        shift += _ONE
+    word ^= _mask(code)
     phi, delta = np.empty(2 * face.turns.shape[1], np.float32), np.empty(memory.matrix.shape[2], np.float32)
     features(code, face.turns, face.wave, phi)
     block = _block(face, memory, b, code)
@@ -169,30 +181,40 @@ def record(face: Face, memory: Memory, b: int, code: np.ndarray, row: np.ndarray
 def _clean(face: Face, memory: Memory, b: int, code: np.ndarray) -> tuple[int, np.uint64]:
     """Read the matrix at a code: how well it is known, and its bits.
 
-    The last column is the parity of the facts. Where it is wrong the least certain bit of these is turned (Wagner
-    decoding, Silverman and Balser 1954), so that it takes two wrong bits to make a wrong fact.
+    The last columns are parities. Where one is wrong the least certain of the bits that it guards is turned (Wagner
+    decoding, Silverman and Balser 1954), so that it takes two wrong bits to make a wrong part of a row.
     """
     phi, found = np.empty(2 * face.turns.shape[1], np.float32), np.empty(memory.matrix.shape[2], np.float32)
     features(code, face.turns, face.wave, phi)
     read(_block(face, memory, b, code), phi, found)
     total, worst, word = np.float32(0.0), np.float32(0.0), _NO_BITS
-    last = found.shape[0] - 1
-    weakest = last
     for column in range(found.shape[0]):
         strength = abs(found[column])
         error = abs(np.float32(1.0) - strength)
         total += error * error
         worst = max(worst, error)
-        if column < face.facts and strength < abs(found[weakest]):
-            weakest = column
         if found[column] > 0.0:
             word |= _ONE << np.uint64(column)
     if total > face.tolerance * found.shape[0]:
         return UNKNOWN, word
     word ^= _mask(code)
-    if _parity(word & ((_ONE << np.uint64(face.facts)) - _ONE | _ONE << np.uint64(last))):
-        word ^= _ONE << np.uint64(weakest)
+    begin, check = 0, found.shape[0] - face.guards.shape[0]
+    for k in range(face.guards.shape[0]):
+        if _parity(word & (_guarded(face, k) | _ONE << np.uint64(check))):
+            weakest = check
+            for column in range(begin, face.guards[k]):
+                if abs(found[column]) < abs(found[weakest]):
+                    weakest = column
+            word ^= _ONE << np.uint64(weakest)
+        begin, check = face.guards[k], check + 1
     return (WORN if worst > face.gate else KNOWN), word
+
+
+@njit(cache=True, nogil=True)
+def _guarded(face: Face, k: int) -> np.uint64:
+    """The bits of a row that the k-th bit of parity guards, set."""
+    begin = face.guards[k - 1] if k > 0 else 0
+    return (_ONE << np.uint64(face.guards[k])) - (_ONE << np.uint64(begin))
 
 
 @njit(cache=True, nogil=True)

@@ -91,7 +91,7 @@ def test_memory_returns_what_was_recorded_and_knows_what_was_not(kind: str) -> N
     if kind == "table":
         face, memory = lifetime_memory.table(WIDTHS, 1 << 16, 2)
     else:
-        face, memory = lifetime_memory.superposed(WIDTHS, 20, 1024, 1, 2, 0.3, 0.25, seed=0)
+        face, memory = lifetime_memory.superposed(WIDTHS, (20,), 1024, 1, 2, 0.3, 0.25, seed=0)
     for _ in range(2):
         for code, row in zip(codes(128), rows(128), strict=True):
             lifetime_memory.record(face, memory, 1, code, row)
@@ -105,8 +105,25 @@ def test_memory_returns_what_was_recorded_and_knows_what_was_not(kind: str) -> N
     assert not lifetime_memory.recall(face, memory, 1, codes(1)[0], found)
 
 
+def test_a_bit_of_parity_over_the_whole_row_mends_what_noise_gets_wrong() -> None:
+    wrong = []
+    for guards in ((20,), (20, sum(WIDTHS))):
+        face, memory = lifetime_memory.superposed(WIDTHS, guards, 1024, 1, 1, 0.6, 0.25, seed=0)
+        for _ in range(4):
+            for code, row in zip(codes(160), rows(160), strict=True):
+                lifetime_memory.record(face, memory, 0, code, row)
+        rng, clean, found, bad = np.random.default_rng(1), memory.matrix[0].copy(), np.zeros(len(WIDTHS), np.int64), 0
+        for _ in range(5):
+            memory.matrix[0] = clean + rng.normal(0, 0.33, clean.shape)
+            for code, row in zip(codes(160), rows(160), strict=True):
+                assert lifetime_memory.recall(face, memory, 0, code, found)
+                bad += bool((found != row).any())
+        wrong.append(bad)
+    assert wrong[0] >= 10 and wrong[1] <= wrong[0] / 4, wrong
+
+
 def test_rows_that_say_the_same_leave_no_ghost() -> None:
-    face, memory = lifetime_memory.superposed(WIDTHS, 20, 512, 1, 1, 0.3, 0.25, seed=0)
+    face, memory = lifetime_memory.superposed(WIDTHS, (20,), 512, 1, 1, 0.3, 0.25, seed=0)
     row = rows(1)[0]
     for code in codes(128):
         lifetime_memory.record(face, memory, 0, code, row)
@@ -116,7 +133,7 @@ def test_rows_that_say_the_same_leave_no_ghost() -> None:
 
 
 def test_tiles_keep_regions_apart() -> None:
-    face, memory = lifetime_memory.superposed(WIDTHS, 20, 1024, 4, 1, 0.3, 0.25, seed=0)
+    face, memory = lifetime_memory.superposed(WIDTHS, (20,), 1024, 4, 1, 0.3, 0.25, seed=0)
     lifetime_memory.record(face, memory, 0, np.array([0, 0, 0, 0]), rows(1)[0])
     used = np.abs(memory.matrix[0]).sum(1).reshape(4, 256).sum(1) > 0
     assert used.sum() == 1
