@@ -16,6 +16,8 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 import agents
+from agents import checkpoint
+from agents.loading import checkpoint_path
 from agents.reflexes import Unfit
 from envs.suites import SUITES
 from experiments import bounds, cli, compare, labyrinth_page, limits, tables
@@ -72,7 +74,7 @@ class Args:
 
 
 def players(args: Args) -> list[Player]:
-    """List who plays. ValueError if nobody does, with what to do."""
+    """List who plays. ValueError if nobody does, CheckpointError if a run has nothing to play, with what to do."""
     named = [name for name in cli.once(args.agent) if not agents.get(name).trained]
     wanted = [name for name in args.agent if agents.get(name).trained]
     if wanted and not args.runs:
@@ -86,6 +88,9 @@ def players(args: Args) -> list[Player]:
         folders = [folder for folder in folders if configs.of(folder).agent in wanted] if wanted else folders
         if not folders:
             raise ValueError(f"none of these runs is of {', '.join(wanted)}.")
+    for path in (checkpoint_path(folder, args.checkpoint) for folder in folders):
+        if not path.is_file():
+            checkpoint.load(path)  # CheckpointError, now and not when the others have played
     return [*folders, *named]
 
 

@@ -288,6 +288,13 @@ def test_a_run_is_left_out_where_it_does_not_fit(folder: Path, capsys: pytest.Ca
     assert "differ" in one_line(evaluate.main, [folder, "--env", "TMaze-L10-v0", "TMaze-L20-v0", "--episodes", 2])
 
 
+def test_a_missing_checkpoint_is_said_before_anyone_plays(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "last.safetensors").unlink()
+    said = one_line(evaluate.main, ["--agent", "gru", "random", "--episodes", 2, folder])
+    assert f"no checkpoint {folder}/last.safetensors. Others in its folder: best" in said
+    assert not capsys.readouterr().err
+
+
 def test_named_twice_is_counted_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [folder, f"{folder}/../seed0", "--agent", "gru", "random", "random", "--env", ENV, ENV, "--episodes", 2]
     assert evaluate.main([*map(str, words), "--table", "json"]) == 0
