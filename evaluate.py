@@ -156,7 +156,7 @@ def main(argv: list[str]) -> int:
         raise ValueError(f"--episodes must be at least 1, got {args.episodes}.")
     limits.check_seed(args.seed)
     if args.video and args.video.suffix != ".gif":
-        raise ValueError(f"--video writes a GIF: give it a file that ends in .gif, got {args.video}.")
+        raise ValueError(f"{args.video} is no GIF. Give --video a file that ends in .gif.")
     settings = compare.Settings(
         episodes=args.episodes or cli.episodes(args.suite),
         checkpoint=args.checkpoint,

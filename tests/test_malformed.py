@@ -316,7 +316,7 @@ def test_named_twice_is_counted_once(folder: Path, capsys: pytest.CaptureFixture
         (["--env", "Nowhere-v0"], "unknown environment"),
         (["--suite", "al"], "Did you mean 'all'"),
         (["--seed", -1], "--seed must be at least 0"),
-        (["--video", "film.mp4"], "ends in .gif, got film.mp4"),
+        (["--video", "film.mp4"], "film.mp4 is no GIF. Give --video a file that ends in .gif"),
         (["--tensorboard-log", "/proc/nowhere"], "Give --tensorboard-log another folder"),
         (["--env", "CartPole-v1", "--env-kwargs", "colour=1"], "CartPole-v1 cannot be made with colour=1"),
         (["--agent", "lstm"], "none of these runs is of lstm"),
