@@ -44,7 +44,7 @@ class MazeCodes:
         ball = 64 if size <= 2 * _TILE else 128 if size <= 4 * _TILE else 256
         located = isinstance(world.observation_space, Dict) and "x" in world.observation_space.spaces
         pull = _PULL if located else 0.0  # else where the middle is would be unknown
-        budget = (max(4096, 2048 * tiles), ball, ball // 2, 2.0, tiles, 8 * ball, True, pull, True)
+        budget = (max(4096, 3072 * tiles), ball, ball // 2, 2.0, tiles, 8 * ball, True, pull, True)
         bits = int(np.ceil(np.log2(size * size / 2)))
         body = {"group": [0, 1, 0, 1], "turn": TURNS, "between": [[0, 1], [1, 0]], "middle": [(size - 1) // 2] * 2}
         self.plan = plan(2, HEADINGS, 2, 0, bits, budget, **body)

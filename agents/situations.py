@@ -103,14 +103,22 @@ def blank(face: Face, body: Body, row: np.ndarray) -> None:
 
 @internal
 def suppose(face: Face, body: Body, life: Life, b: int, budget: Budget, code: np.ndarray, row: np.ndarray) -> int:
-    """`recall`, but where nothing is known and ways across unknown ground are planned, row (F,) is a guess."""
+    """`recall`, but where nothing is known and ways across unknown ground are planned, row (F,) is a guess.
+
+    There no goal is nearer than in a straight line. A matrix that says so has a wrong bit, which would draw all the
+    distances around it down, and they would hold each other there long after it was put right.
+    """
     state = recall(face, life.memory, b, code, row)
-    if state == UNKNOWN and budget.across:
-        blank(face, body, row)
+    if budget.across:
         first, groups = body.group.shape[0] + body.drives, body.between.shape[0]
+        if state == UNKNOWN:
+            blank(face, body, row)
         for j in range(body.drives):
-            guess = through_unknown(body, life, b, budget, code, j)
-            row[first + j * groups : first + (j + 1) * groups] = min(guess, far(face))
+            distances = row[first + j * groups : first + (j + 1) * groups]
+            if state == UNKNOWN:
+                distances[:] = min(through_unknown(body, life, b, budget, code, j), far(face))
+            elif j != EXPLORE and life.goal[b, j, CODE] == 1:
+                distances[:] = np.maximum(distances, min(_apart(code, life.goal[b, j]), far(face)))
     return int(state)
 
 

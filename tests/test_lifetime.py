@@ -5,12 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numba import njit
 
 import agents
 import envs
 from agents import lifetime, lifetime_memory
 from agents.codes import empty_percept
 from agents.lattice import Lattice, features, read, write
+from agents.situations import suppose
 from agents.superposition import SuperposedMemory
 from experiments import labyrinth_scores
 from experiments.budget import bill
@@ -210,6 +212,25 @@ def test_a_way_across_unknown_ground_goes_around_walls_that_were_seen() -> None:
     known = below | {(0, 1): (1, 0, 0, 1), (4, 1): (0, 0, 1, 1), (0, 0): (-1, 1, 0, 0), (4, 0): (0, 1, 0, 0)}
     assert _taken(known, (4, 0), optimism=1.0, across=False) == 0, "as the crow flies, through the wall"
     assert _taken(known, (4, 0), optimism=1.0, across=True) == 1
+
+
+@njit
+def _supposed(
+    face: Any, body: Any, life: Any, budget: Any, code: np.ndarray, row: np.ndarray
+) -> int:  # the planner's functions can be called from compiled code only
+    return int(suppose(face, body, life, 0, budget, code, row))
+
+
+@pytest.mark.parametrize(("across", "least"), [(True, 6), (False, 1)])
+def test_across_unknown_ground_no_goal_is_nearer_than_in_a_straight_line(across: bool, least: int) -> None:
+    agent = agents.make("lifetime-table", envs.make("BraidedMaze-11-v0", 1, pose=True), across=across)
+    assert isinstance(agent, lifetime.Lifetime)
+    state, body = agent.initial_state(1), agent.encoder.plan.body
+    state.goal[0, 1] = 9, 0, 0, 0, 1
+    here, row = np.array([3, 0, 0, 0]), np.ones(len(agent.face.widths), np.int64)
+    lifetime_memory.record(agent.face, state.memory, 0, here, row)
+    _supposed(agent.face, body, state, agent.budget, here, row)
+    assert row[-2:].tolist() == [least, least], "the goal is six steps away, the memory says one"
 
 
 def test_a_search_is_drawn_to_what_lies_across_the_middle_from_its_start() -> None:
