@@ -157,6 +157,8 @@ def main(argv: list[str]) -> int:
     limits.check_seed(args.seed)
     if args.video and args.video.suffix != ".gif":
         raise ValueError(f"{args.video} is no GIF. Give --video a file that ends in .gif.")
+    limits.check_target(args.report)
+    limits.check_target(args.video)
     settings = compare.Settings(
         episodes=args.episodes or cli.episodes(args.suite),
         checkpoint=args.checkpoint,

@@ -95,6 +95,8 @@ def resumed(folders: tuple[Path, ...], args: Args, hp: dict[str, Any]) -> list[R
     if fixed:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(may))
         raise ValueError(f"{folders[0]} goes on only as it began: leave out {', '.join(fixed)}; {flags} may change.")
+    if args.force:
+        raise ValueError(f"--resume goes on with {folders[0]}, --force would begin it anew: leave out one of them.")
     changed = {name: value for name, value in given.items() if name in may}
     return [configs.resolve(replace(config, **changed)) for config in found]
 

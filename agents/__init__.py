@@ -93,9 +93,18 @@ def get(name: str) -> Agent:
 
 
 def make(name: str, env: Any, seed: int = 0, device: str = "cpu", **settings: Any) -> Any:
-    """Build an agent by name; `settings` are fields of its config. For an id, gamma is what the id recommends."""
+    """Build an agent by name; `settings` are fields of its config. For an id, gamma is what the id recommends.
+
+    Raises:
+        ValueError: if there is no agent of this name.
+        TypeError: if it has no such setting.
+    """
     agent = get(name)
     known = {field.name for field in dataclasses.fields(agent.config)}
+    for wrong in sorted(set(settings) - known):
+        close = difflib.get_close_matches(wrong, known, 1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise TypeError(f"{name} has no setting {wrong!r}.{hint} Settings: {', '.join(sorted(known)) or 'none'}.")
     advised = envs.settings(env) if isinstance(env, str) else {}
     config = agent.config(**({key: value for key, value in advised.items() if key in known} | settings))
     return agent.build(config, env, seed, device)

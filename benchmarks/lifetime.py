@@ -36,6 +36,8 @@ TABLES: dict[str, tuple[list[str], ...]] = {
          "--env-kwargs", "pose=true"],
         ["--agent", "lifetime-table", "known-map", "greedy-map", "tremaux", "--env", "BraidedMaze-21-v0",
          "BraidedMaze-51-v0", "--env-kwargs", "pose=true", "trials=1"],
+        ["--agent", "lifetime-table", "greedy-map", "tremaux", "--env", "BraidedMaze-101-v0",
+         "--env-kwargs", "pose=true", "trials=1"],
     ),
     "atlas": (
         ["--agent", "lifetime", "--env", "Atlas-K20-v0"],

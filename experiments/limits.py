@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -84,3 +86,15 @@ def check_run(config: Any) -> None:
     except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
         reason = str(error).split("\n")[0][:120]
         raise ValueError(f"--device {config.device} cannot be used here ({reason}): try cpu.") from error
+
+
+def check_target(path: Path | None) -> None:
+    """ValueError where a file cannot be written later, before what goes into it is made."""
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path if path.exists() else path.parent, os.W_OK) or path.is_dir():
+            raise PermissionError(0, "it is a folder" if path.is_dir() else "not allowed")
+    except OSError as error:
+        raise ValueError(f"cannot write {path}: {error.strerror}. Name another file.") from error

@@ -241,6 +241,10 @@ def check(config: RunConfig, resume: bool, force: bool) -> None:
         )
     free = configs.RESUMABLE - ({"budget"} if config.stream else set())  # another would move where its tasks end
     other = [k for k, v in asdict(config).items() if k not in free and getattr(before, k) != _plain(v)]
+    if "hp" in other:
+        every = sorted(before.hp.keys() | config.hp.keys())
+        changed = [f"hp.{k}" for k in every if before.hp.get(k) != _plain(config.hp.get(k))]
+        other[other.index("hp")] = ", ".join(changed)
     if other:
         raise RunError(
             f"{folder} was trained with another {', '.join(other)}; it goes on only as it began. "

@@ -40,7 +40,7 @@ def test_unknown_names_get_the_closest_match(typo: str, meant: str) -> None:
 def test_make_passes_settings_on_and_refuses_unknown_ones() -> None:
     model = agents.make("gru", WORLD, seed=3, num_envs=2, hidden=8)
     assert (model.seed, model.world.num_envs, model.policy.core.output_width) == (3, 2, 8)
-    with pytest.raises(TypeError, match="hiden"):
+    with pytest.raises(TypeError, match=r"no setting .hiden.* Did you mean .hidden"):
         agents.make("gru", WORLD, hiden=8)
 
 

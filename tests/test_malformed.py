@@ -222,6 +222,10 @@ def test_a_checkpoint_without_its_run_cannot_go_on(folder: Path) -> None:
     assert "--force" in one_line(train.main, ["--resume", folder, "--steps", 512])
 
 
+def test_to_go_on_and_to_begin_anew_is_too_much(folder: Path) -> None:
+    assert "leave out one of them" in one_line(train.main, ["--resume", folder, "--force", "--steps", 512])
+
+
 @pytest.mark.parametrize("budget", ["steps=128", "flops=1e7", "seconds=0.001"])
 def test_less_than_what_is_done_changes_nothing(folder: Path, budget: str) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != ".lock"}
@@ -323,6 +327,8 @@ def test_named_twice_is_counted_once(folder: Path, capsys: pytest.CaptureFixture
         (["--episodes", 0], "--episodes"),
         (["--episodes", -3], "--episodes"),
         (["--report", "/proc/nowhere/page.html"], "cannot write"),
+        (["--report", "/"], "cannot write /: it is a folder. Name another file"),
+        (["--video", "/proc/nowhere/film.gif"], "cannot write"),
     ],
 )
 def test_a_wrong_evaluation(folder: Path, words: list[object], message: str) -> None:

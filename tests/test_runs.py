@@ -101,7 +101,7 @@ def test_a_finished_run_is_not_run_again_by_resume(tmp_path: Path) -> None:
 
 def test_resume_refuses_another_run(tmp_path: Path) -> None:
     run.train(small(tmp_path))
-    with pytest.raises(run.RunError, match="another hp"):
+    with pytest.raises(run.RunError, match=r"another hp\.hidden; it goes on only"):
         run.train(small(tmp_path, hp=SMALL | {"hidden": 5}), resume=True)
 
 
