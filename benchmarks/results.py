@@ -142,13 +142,6 @@ EXPERIMENTS = {
         ("MiniGrid-MemoryS13-v0",),
         curve=True,
     ),
-    "memory-rivals": Experiment(
-        "The same for recurrent cores of 16 times the parameters, at the FLOPs that superposed spends on 1 M steps.",
-        "MiniGrid-MemoryS13-v0",
-        (Contender("gru", 16.0, "flops=1.5e12"), Contender("lstm", 16.0, "flops=1.5e12")),
-        ("MiniGrid-MemoryS13-v0",),
-        curve=True,
-    ),
     "memory-s17": Experiment(
         "MiniGrid-MemoryS17Random, trained directly.",
         "MiniGrid-MemoryS17Random-v0",
@@ -178,6 +171,7 @@ EXPERIMENTS = {
         "MiniGrid-MemoryS13-v0",
         "flops=1.5e12",
         ("MiniGrid-MemoryS13-v0",),
+        curve=True,
     ),
     "equal-horizon": equal(
         "Eight cue bits kept through corridors of distractors. Trained on corridors of at most 50 steps.",
