@@ -25,7 +25,8 @@ TABLES: dict[str, tuple[list[str], ...]] = {
          "Labyrinth-Local-Bout-v0", "Labyrinth-Drift-Bout-v0", "Labyrinth-Noisy-Bout-v0"],
     ),
     "keydoor": (
-        ["--agent", "lifetime", "lifetime-table", "searcher", "--env", "DarkKeyDoor-8-Relayout500-v0"],
+        ["--agent", "lifetime", "lifetime-table", "searcher", "endotaxis", "successor", "--env",
+         "DarkKeyDoor-8-Relayout500-v0"],
         ["--agent", "lifetime-table", "searcher", "--env", "DarkKeyDoor-16-Relayout500-v0",
          "DarkKeyDoor-32-Relayout500-v0"],
     ),
@@ -34,6 +35,7 @@ TABLES: dict[str, tuple[list[str], ...]] = {
          "BraidedMaze-51-v0", "--env-kwargs", "pose=true"],
         ["--agent", "lifetime-table", "tremaux", "greedy-map", "--env", "BraidedMaze-101-v0",
          "--env-kwargs", "pose=true"],
+        ["--agent", "endotaxis", "successor", "--env", "BraidedMaze-21-v0", "--env-kwargs", "pose=true"],
         ["--agent", "lifetime-table", "known-map", "greedy-map", "tremaux", "--env", "BraidedMaze-21-v0",
          "BraidedMaze-51-v0", "--env-kwargs", "pose=true", "trials=1"],
         ["--agent", "lifetime-table", "greedy-map", "tremaux", "--env", "BraidedMaze-101-v0",
