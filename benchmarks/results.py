@@ -186,8 +186,8 @@ EXPERIMENTS = {
         ("DarkKeyDoor-8-Relayout500-v0",),
         score="doors_later",
         ready=("lifetime", "lifetime-table", "searcher"),
-        why="All that are trained are behind what is not: at this budget nobody learns to search a room, and to go back. "
-        "`lifetime` does, in one life, with the searcher's round trip given.",
+        why="All that are trained are behind what is not: at this budget nobody learns to search a room, and to go "
+        "back. `lifetime` does, in one life, with the searcher's round trip given.",
     ),
     "equal-treasure": equal(
         "Things fetched by name.",
