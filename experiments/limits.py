@@ -92,9 +92,12 @@ def check_target(path: Path | None) -> None:
     """ValueError where a file cannot be written later, before what goes into it is made."""
     if path is None:
         return
+    reason = "it is a folder" if path.is_dir() else None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(path if path.exists() else path.parent, os.W_OK) or path.is_dir():
-            raise PermissionError(0, "it is a folder" if path.is_dir() else "not allowed")
     except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror}. Name another file.") from error
+        reason = error.strerror
+    if reason is None and not os.access(path if path.exists() else path.parent, os.W_OK):
+        reason = "permission denied"
+    if reason:
+        raise ValueError(f"cannot write {path}: {reason}. Name another file.")

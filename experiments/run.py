@@ -231,20 +231,16 @@ def check(config: RunConfig, resume: bool, force: bool) -> None:
         return
     before = configs.read(folder / "config.json")
     if not resume:
-        result = result_of(folder)
-        finished = bool(result) and result["status"] == "finished"
-        state = "finished" if finished else "not finished"
+        finished = (result_of(folder) or {}).get("status") == "finished"
         then = f"{look}, or train it longer with --resume and a larger --budget" if finished else again
         raise RunError(
-            f"{folder} holds a run already ({state}). Either go on with it: {then}; "
+            f"{folder} holds a run already ({'' if finished else 'not '}finished). Either go on with it: {then}; "
             "or replace it: add --force; or keep both: add --name LABEL."
         )
     free = configs.RESUMABLE - ({"budget"} if config.stream else set())  # another would move where its tasks end
-    other = [k for k, v in asdict(config).items() if k not in free and getattr(before, k) != _plain(v)]
-    if "hp" in other:
-        every = sorted(before.hp.keys() | config.hp.keys())
-        changed = [f"hp.{k}" for k in every if before.hp.get(k) != _plain(config.hp.get(k))]
-        other[other.index("hp")] = ", ".join(changed)
+    both = (asdict(c) | {"hp": None} | {f"hp.{name}": value for name, value in c.hp.items()} for c in (config, before))
+    mine, theirs = map(_plain, both)
+    other = [name for name in mine | theirs if name not in free and mine.get(name) != theirs.get(name)]
     if other:
         raise RunError(
             f"{folder} was trained with another {', '.join(other)}; it goes on only as it began. "
