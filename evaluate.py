@@ -124,6 +124,7 @@ def play(
     """
     entries, films, lives = list[compare.Entry](), dict[tuple[str, str], Film](), dict[str, list[Life]]()
     unfit = list[Unfit]()
+    names = compare.labels(list(dict.fromkeys(who for who, _, _ in played if isinstance(who, Path))))
     for who, env_id, change in played:
         print(f"{who} on {env_id} {change or ''}".rstrip(), file=sys.stderr)
         filmed = [Film()] if (args.report and not args.mice) or (args.video and env_id == played[0][1]) else []
@@ -131,7 +132,8 @@ def play(
         logs = [LifeLog(args.tensorboard_log, str(who), env_id)] if args.tensorboard_log else []
         act = logs[0].before if logs else None
         try:
-            entry = compare.play(who, env_id, settings, change, act, [*filmed, *kept, *logs], writer)
+            label = names[who] if isinstance(who, Path) else ""
+            entry = compare.play(who, env_id, settings, change, act, [*filmed, *kept, *logs], writer, label)
         except Unfit as error:
             unfit.append(error)
             if len(played) > 1:

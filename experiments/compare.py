@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import os
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +60,20 @@ def find_runs(paths: list[Path]) -> list[Path]:
     return sorted(found)
 
 
+def labels(folders: list[Path]) -> dict[Path, str]:
+    """What each run is called in a table: its agent, and where a seed would be there twice, also its log folder."""
+    found = {folder: configs.of(folder) for folder in folders}
+    homes = {folder: os.path.abspath(folder.resolve() / "../../..") for folder in folders}
+    seeds = Counter((c.env, c.label, c.seed) for c in found.values())
+    twice = {(env, label) for (env, label, _), number in seeds.items() if number > 1}
+    return {
+        folder: f"{c.label} {os.path.relpath(homes[folder], os.path.commonpath(homes.values()))}"
+        if (c.env, c.label) in twice
+        else c.label
+        for folder, c in found.items()
+    }
+
+
 def load(folder: Path, world: envs.World, name: str = "last", hp: dict[str, Any] | None = None) -> Any:
     """Load a trained agent to act in `world`; `hp` may change `dim` and nothing else (ValueError)."""
     config = configs.of(folder)
@@ -78,12 +93,16 @@ def play(
     act: Callable[[Any, int], Policy] | None = None,
     watches: Sequence[Watch] = (),
     writer: Writer | None = None,
+    label: str = "",
 ) -> Entry:
     """Evaluate a run folder, or an agent without training by its name, on one environment.
 
-    `act` may put something faster in front of (agent, batch); `writer` gets every life.
+    `act` may put something faster in front of (agent, batch); `writer` gets every life; `label` is what the run is
+    called, see `labels`, by default as its agent.
     """
-    seat, make = _trained(player, env_id, settings, hp) if isinstance(player, Path) else _ready(player, settings, hp)
+    seat, make = (
+        _trained(player, env_id, settings, hp, label) if isinstance(player, Path) else _ready(player, settings, hp)
+    )
     kwargs = seat.pop("env_kwargs")
     world = configs.make_env(env_id, batch_size(settings.episodes), kwargs)
     try:
@@ -100,13 +119,15 @@ def play(
 
 
 def _trained(
-    folder: Path, env_id: str, settings: Settings, hp: dict[str, Any]
+    folder: Path, env_id: str, settings: Settings, hp: dict[str, Any], label: str
 ) -> tuple[Row, Callable[[envs.World], Any]]:
     """What is known of a run before it plays, and how to load it."""
     config = configs.of(folder)
     used = result_of(folder) or {}
+    label = label or config.label
     seat = {
-        "agent": _label(config.label, hp),
+        "agent": _label(label, hp),
+        "label": label,
         "trained_on": config.env,
         "seed": config.seed,
         "run": str(folder),
@@ -118,7 +139,7 @@ def _trained(
 
 def _ready(name: str, settings: Settings, hp: dict[str, Any]) -> tuple[Row, Callable[[envs.World], Any]]:
     """What is known of an agent without training, and how to make it."""
-    seat = {"agent": _label(name, hp), "trained_on": "", "seed": settings.seed, "run": ""}
+    seat = {"agent": _label(name, hp), "label": name, "trained_on": "", "seed": settings.seed, "run": ""}
     seat |= dict.fromkeys(SPENT, 0) | {"env_kwargs": settings.env_kwargs}
     changed = configs.typed(configs.kind(name), hp)
     return seat, lambda world: agents.make(name, world, settings.seed, **changed)
@@ -140,7 +161,7 @@ def _together(group: list[Entry]) -> Row:
     row = dict(group[0].row)
     row["seeds"] = [entry.row["seed"] for entry in group]
     row["runs"] = [entry.row["run"] for entry in group]
-    del row["seed"], row["run"]
+    del row["seed"], row["run"], row["label"]
     for name in (*SPENT, "flops_per_step"):
         known = [entry.row[name] for entry in group if entry.row[name] is not None]
         row[name] = float(np.mean(known)) if known else None

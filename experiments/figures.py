@@ -124,8 +124,7 @@ def _curves(entries: list[Entry]) -> Iterator[Plot]:
     runs: dict[str, dict[str, dict[Path, None]]] = defaultdict(lambda: defaultdict(dict))
     for entry in entries:
         if entry.row["run"]:
-            config = configs.of(Path(entry.row["run"]))
-            runs[config.env][config.label][Path(entry.row["run"])] = None
+            runs[entry.row["trained_on"]][entry.row["label"]][Path(entry.row["run"])] = None
     for env_id, agents in runs.items():
         read = {label: [scalars(folder) for folder in folders] for label, folders in agents.items()}
         every = [run for curves in read.values() for run in curves]
@@ -199,7 +198,7 @@ def _dimension(entries: list[Entry]) -> Iterator[Plot]:
         dim = float(changed[1]) if changed else configs.of(Path(run)).hp.get("dim") if run else None
         for env_id in dict.fromkeys(e.row["env"] for e in mine) if dim else ():
             here = [e for e in mine if e.row["env"] == env_id]
-            points[f"{agent.split()[0]} {env_id}"].append(_point(float(dim or 0), here))
+            points[f"{mine[0].row['label']} {env_id}"].append(_point(float(dim or 0), here))
     lines = tuple(_series(label, found) for label, found in points.items() if len(found) > 1)
     if lines:
         about = (

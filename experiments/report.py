@@ -53,7 +53,8 @@ def write(page: Path, rows: list[Row], entries: list[Entry], films: dict[tuple[s
         files.mkdir(parents=True, exist_ok=True)
         (files / "rows.csv").write_text(tables.comma_separated(rows) + "\n")
         agents = sorted(dict.fromkeys(entry.row["agent"] for entry in entries), key=lambda a: a[:10] != "superposed")
-        order = tuple(dict.fromkeys([*agents, *(agent.split()[0] for agent in agents)]))  # curves know no "dim=64"
+        labels = (entry.row["label"] for entry in entries if entry.row["run"])  # curves know no "dim=64"
+        order = tuple(dict.fromkeys([*agents, *labels]))
         parts = [_figure(plot, order, files, command) for plot in figures.all_of(entries)]
         replays = [_film(*key, film, files) for key, film in films.items() if film.frames]
         page.write_text(_page(page.stem, rows, entries, parts, replays, command))

@@ -366,12 +366,10 @@ def _write_result(config: RunConfig, callback: RunCallback, **ended: Any) -> Res
 
 def summary(result: Result) -> str:
     """Say in one line how a run ended."""
-    name = "success" if "rollout/success_rate" in result.scores else "return"
-    score = result.scores.get("rollout/success_rate", result.scores.get("rollout/ep_rew_mean", float("nan")))
-    return (
-        f"{result.status}: {human(result.steps)} steps, {human(result.flops)}FLOP, {result.seconds:.1f} s, "
-        f"{name} {score:.3f} (last 100 training episodes)"
-    )
+    names = {"rollout/success_rate": "success", "rollout/ep_rew_mean": "return"}
+    scores = [f"{name} {result.scores[tag]:.3f}" for tag, name in names.items() if tag in result.scores]
+    score = f"{scores[0]} (last 100 training episodes)" if scores else "no training episode ended"
+    return f"{result.status}: {human(result.steps)} steps, {human(result.flops)}FLOP, {result.seconds:.1f} s, {score}"
 
 
 def main() -> int:

@@ -22,7 +22,7 @@ pytest.importorskip("matplotlib")
 
 def entry(agent: str, env: str, seed: int, success: float, **costs: float) -> Entry:
     """An evaluated run that never was."""
-    row = {"agent": agent, "trained_on": "", "env": env, "run": "", "seed": seed}
+    row = {"agent": agent, "label": agent.split()[0], "trained_on": "", "env": env, "run": "", "seed": seed}
     row |= (
         dict.fromkeys(compare.SPENT, 0) | {"trained_parameters": 100, "state_bytes": 64, "flops_per_step": 1e3} | costs
     )

@@ -17,6 +17,7 @@ from gymnasium import spaces
 
 import agents
 import envs
+import evaluate as evaluate_cli
 from agents import checkpoint
 from envs.world import Transition, World
 from experiments import aggregate, bounds, budget, compare, grid, run, tables
@@ -315,6 +316,23 @@ def test_rows_put_seeds_together_and_dim_can_change(tmp_path: Path) -> None:
     assert len(tables.markdown(rows).split("\n\n")[0].splitlines()) == 5
     assert len(list(csv.DictReader(tables.comma_separated(rows).splitlines()))) == 3
     assert tables.latex(rows).count(r"\\") == 4
+
+
+def test_a_run_too_short_for_an_episode_says_so(tmp_path: Path) -> None:
+    result = run.train(small(tmp_path, env="Treasure-9-v0", budget="steps=512"))
+    assert run.summary(result).endswith(", no training episode ended")
+
+
+def test_the_same_seed_twice_is_not_two_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for logdir, gamma in (("before", 0.5), ("after", 0.9)):
+        run.train(small(tmp_path / logdir, agent="gru", hp=SMALL | {"gamma": gamma}, budget="steps=256"))
+    capsys.readouterr()
+    alone, both = [str(tmp_path / "before")], [str(tmp_path / name) for name in ("before", "after")]
+    assert evaluate_cli.main([*alone, "--episodes", "4", "--no-bounds", "--table", "json"]) == 0
+    assert [row["agent"] for row in json.loads(capsys.readouterr().out)] == ["gru"]
+    assert evaluate_cli.main([*both, "--episodes", "4", "--no-bounds", "--table", "json"]) == 0
+    found = {row["agent"]: row["seeds"] for row in json.loads(capsys.readouterr().out)}
+    assert found == {"gru before/runs": [0], "gru after/runs": [0]}
 
 
 # -- several runs ------------------------------------------------------------
