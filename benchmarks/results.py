@@ -43,6 +43,8 @@ CHANGED = {"none": {"frames": 4}, "sb3-ppo": {"n_steps": 256}}
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "results.md"
 TUNED = Path(__file__).resolve().parent / "tuned"
 """TUNED/ENV/AGENT.toml, each begins with the `experiments.tuning` command that found it."""
+SAMPLED = ", sampled"
+"""Behind an environment in which actions are drawn from the policy instead of taking the most likely one."""
 FLOPS_PER_SECOND = 5e9
 """Of a run of which none like it is known yet: what small networks make of one core."""
 
@@ -69,9 +71,14 @@ class Experiment(NamedTuple):
     curve: bool = False  # also when training reached 0.95 and how low it fell afterwards
     score: str = "success"
     ready: tuple[str, ...] = ()  # agents that need no training, in the same worlds
+    sampled: bool = False  # played with actions drawn as well: where greedy play may go round in circles
     equal: bool = False  # all at one budget: LOGDIR has a folder for it
     tuned: bool = False  # each with its own settings from TUNED, in one more folder
     why: str = ""  # what is behind the verdicts
+
+    def columns(self) -> list[str]:
+        """What is played, and how, as the table calls it."""
+        return [env + how for env in self.tests for how in ("", SAMPLED)[: 1 + self.sampled]]
 
 
 def beside_none(budget: str, none: str = "") -> tuple[Contender, ...]:
@@ -186,6 +193,7 @@ EXPERIMENTS = {
         ("DarkKeyDoor-8-Relayout500-v0",),
         score="doors_later",
         ready=("lifetime", "lifetime-table", "searcher"),
+        sampled=True,
         why="All that are trained are behind what is not: at this budget nobody learns to search a room, and to go "
         "back. `lifetime` does, in one life, with the searcher's round trip given.",
     ),
@@ -195,6 +203,7 @@ EXPERIMENTS = {
         "flops=5e11",
         ("Treasure-9-v0",),
         score="return",
+        sampled=True,
     ),
 }
 EXPERIMENTS |= {  # the same by the clock: about what `superposed` takes for the FLOPs above, on one quiet core
@@ -244,21 +253,28 @@ def learning(jobs: list[RunConfig]) -> str:
 
 def play(experiment: Experiment, jobs: list[RunConfig], episodes: int | None, workers: int) -> list[Entry]:
     """Everything that an experiment plays, spread over processes; floor and ceiling first."""
-    settings = Settings(episodes=episodes or experiment.episodes, seed=10_000)
+    greedy = Settings(episodes=episodes or experiment.episodes, seed=10_000)
+    ways = {"": greedy} | ({SAMPLED: replace(greedy, deterministic=False)} if experiment.sampled else {})
     act = CompiledActor if experiment.compiled else None
     spawn = multiprocessing.get_context("spawn")
+    entries = list[Entry]()
     with ProcessPoolExecutor(workers, spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        plays = [
-            pool.submit(compare.play, job.folder, env, settings, {"dim": dim} if dim else {}, act=act)
-            for job in jobs
-            for dim in (0, *(experiment.dims if job.agent == "superposed" else ()))
-            for env in experiment.tests
-        ]
-        plays += [
-            pool.submit(compare.play, who, env, settings, {}) for who in experiment.ready for env in experiment.tests
-        ]
-        marks = [entry for env in experiment.tests for entry in bounds.bounds(env, settings)]
-        return [*marks, *(one.result() for one in plays)]
+        for how, settings in ways.items():
+            plays = [
+                pool.submit(compare.play, job.folder, env, settings, {"dim": dim} if dim else {}, act=act)
+                for job in jobs
+                for dim in (0, *(experiment.dims if job.agent == "superposed" else ()))
+                for env in experiment.tests
+            ]
+            plays += [
+                pool.submit(compare.play, who, env, settings, {})
+                for who in experiment.ready
+                for env in experiment.tests
+            ]
+            marks = [entry for env in experiment.tests for entry in bounds.bounds(env, settings)]
+            played = [*marks, *(one.result() for one in plays)]
+            entries += [entry._replace(row=entry.row | {"env": entry.row["env"] + how}) for entry in played]
+    return entries
 
 
 def section(name: str, args: argparse.Namespace) -> str:
@@ -280,9 +296,9 @@ def section(name: str, args: argparse.Namespace) -> str:
     parts = [
         f"## {name}\n\n{experiment.about}{same}",
         f"`python benchmarks/results.py {shlex.join(words)}`, {results_page.stamp()}",
-        results_page.table(rows, experiment.tests, experiment.score),
+        results_page.table(rows, experiment.columns(), experiment.score),
         learning(done) if experiment.curve else "",
-        results_page.verdicts(rows, experiment.tests, experiment.score),
+        results_page.verdicts(rows, experiment.columns(), experiment.score),
         experiment.why,
         results_page.few(rows),
         results_page.not_run(missing),

@@ -14,6 +14,8 @@ from compiled import CompiledActor
 
 import agents
 import envs
+from experiments import run
+from experiments.config import RunConfig, resolve
 
 
 def test_a_compiled_actor_chooses_as_predict_does() -> None:
@@ -76,6 +78,20 @@ def test_the_page_has_a_section_for_each_experiment_and_every_verdict(tmp_path: 
     for name, text in (("a", "## a\n\nold"), ("b", "## b\n\nkept"), ("a", "## a\n\nnew")):
         results_page.refresh(page, name, text)
     assert page.read_text().endswith("## a\n\nnew\n\n## b\n\nkept\n") and page.read_text().startswith("# Results")
+
+
+def test_greedy_and_sampled_play_are_columns_of_one_table(tmp_path: Path) -> None:
+    untrained = resolve(RunConfig(agent="none", env="TMaze-L3-v0", budget="steps=512", logdir=str(tmp_path)))
+    run.train(untrained)
+    experiment = results.Experiment("", "TMaze-L3-v0", (), ("TMaze-L3-v0",), episodes=64, sampled=True)
+    found = {
+        (entry.row["agent"], entry.row["env"]): entry.episodes.success
+        for entry in results.play(experiment, [untrained], None, 1)
+    }
+    assert experiment.columns() == ["TMaze-L3-v0", "TMaze-L3-v0, sampled"]
+    assert set(found) == {(who, env) for who in ("random", "oracle", "none") for env in experiment.columns()}
+    greedy, sampled = (found["none", env] for env in experiment.columns())
+    assert not np.array_equal(greedy, sampled)
 
 
 def test_the_plan_can_be_done_in_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
