@@ -1,4 +1,4 @@
-"""MemoryPPO: Stable-Baselines3's contract, exact resume, time limits, advantages, growing."""
+"""MemoryPPO: Stable-Baselines3's contract, updates, faults. Saving and rollouts have files of their own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ import agents
 import envs
 from agents.cores import CORES
 from agents.ppo import MemoryPPO
-from agents.rollout import Episodes, Rollout
 from envs.vec import WorldVecEnv
 from envs.world import Obs, Transition, World
 
@@ -330,140 +329,7 @@ def test_get_env_follows_set_env() -> None:
     assert model.learn(16).num_timesteps == 16
 
 
-# -- saving and exact resume --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", CORES)
-def test_resume_is_bit_for_bit(name: str) -> None:
-    recorder, whole = Recorder(snapshot_at=3), make(name)
-    whole.learn(192, callback=recorder)
-    resumed = make(name, seed=7)  # everything that the seed decided comes from the snapshot, except fixed features
-    if name == "superposed":
-        resumed = make(name)
-    resumed.restore(*recorder.snapshot)
-    assert resumed.num_timesteps == 96
-    resumed.learn(96, reset_num_timesteps=False)
-    same_future(whole, resumed)
-
-
-def test_resume_of_a_python_environment_is_bit_for_bit() -> None:
-    recorder, whole = Recorder(snapshot_at=2), make("gru", "CartPole-v1")
-    whole.learn(160, callback=recorder)
-    resumed = make("gru", "CartPole-v1")
-    resumed.restore(*recorder.snapshot)
-    same_future(whole, resumed.learn(96, reset_num_timesteps=False))
-
-
-@pytest.mark.parametrize("name", CORES)
-def test_save_and_load(name: str, tmp_path: Path) -> None:
-    whole = make(name).learn(64)
-    whole.save(tmp_path / "model")
-    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
-    acting, training = MemoryPPO.load(tmp_path / "model"), MemoryPPO.load(tmp_path / "model.safetensors", ENV)
-    obs = np.random.default_rng(0).uniform(-1, 1, (9, *whole.observation_space.shape)).astype(np.float32)
-    state, expected = None, whole.predict(obs, deterministic=True)
-    for loaded in (acting, training):
-        actions, state = loaded.predict(obs, deterministic=True)
-        assert np.array_equal(actions, expected[0])
-        assert all(np.array_equal(one, other) for one, other in zip(state, expected[1], strict=True))
-        assert loaded.config == whole.config and loaded.observation_space == whole.observation_space
-    same_future(whole.learn(64, reset_num_timesteps=False), training.learn(64, reset_num_timesteps=False))
-
-
-def test_a_name_with_dots_keeps_them(tmp_path: Path) -> None:
-    model = make().learn(32)
-    model.save(tmp_path / "gru-lr0.001")
-    assert [path.name for path in tmp_path.iterdir()] == ["gru-lr0.001.safetensors"]
-    assert MemoryPPO.load(tmp_path / "gru-lr0.001").num_timesteps == 32
-
-
-def test_an_untrained_agent_can_be_saved(tmp_path: Path) -> None:
-    make("superposed").save(tmp_path / "new")
-    loaded = MemoryPPO.load(tmp_path / "new", ENV)
-    same_future(make("superposed").learn(32), loaded.learn(32))
-
-
-def test_a_world_that_cannot_be_saved_begins_new_episodes() -> None:
-    def build() -> MemoryPPO:
-        return make("gru", DummyVecEnv([lambda: gym.make("CartPole-v1")] * 4))
-
-    model, resumed = build().learn(32), build()
-    resumed.restore(*model.snapshot())
-    assert resumed._starts.all()  # so that no memory of the old ones is carried over
-    assert not resumed.episodes.lengths.any()
-
-
-# -- time limits and advantages -----------------------------------------------------------------------------------
-
-
-def value_of(world: World, gamma: float) -> float:
-    settings: dict[str, Any] = {
-        "num_steps": 16,
-        "learning_rate": 1e-2,
-        "final_learning_rate": 1.0,
-        "update_epochs": 4,
-        "ent_coef": 0.0,
-    }
-    model = make("none", world, gamma=gamma, num_minibatches=1, hidden=16, **settings)
-    model.learn(60 * 16 * world.num_envs, log_interval=10**9)
-    return float(model.rollout.values.mean())
-
-
-def test_a_time_limit_is_not_the_end_of_the_world() -> None:
-    assert value_of(Clock(8, 3), 0.8) == pytest.approx(1 / (1 - 0.8), rel=0.1)
-
-
-@pytest.mark.parametrize("truncates", [False, True])
-def test_an_end_is_the_end_even_at_the_time_limit(truncates: bool) -> None:
-    expected = np.mean([1, 1 + 0.8, 1 + 0.8 + 0.64])  # the time is not shown: the mean over the episode
-    assert value_of(Clock(6, 3, True, truncates), 0.8) == pytest.approx(expected, rel=0.1)
-
-
-def test_cut_off_reward_is_the_discounted_value_of_the_last_observation() -> None:
-    model = make("none", Clock(4, 4), gamma=0.5)
-    model.learn(32)
-    roll = model.rollout
-    expected = torch.where(roll.ends, 1 + 0.5 * roll.values, torch.ones(8, 4))  # the observation is always the same
-    assert int(roll.ends.sum()) == 8
-    torch.testing.assert_close(roll.rewards, expected)
-
-
-@pytest.mark.parametrize("lam", [0.0, 0.7, 1.0])
-def test_advantages_are_the_sum_that_defines_them(lam: float) -> None:
-    steps, batch, gamma = 9, 5, 0.9
-    roll = Rollout({"": torch.zeros(batch, 1)}, steps + 3, 1, torch.device("cpu"))
-    generator = torch.Generator().manual_seed(0)
-    roll.steps = steps  # the last rows of the buffer are not filled
-    roll.rewards, roll.values = (torch.randn(steps + 3, batch, generator=generator) for _ in range(2))
-    roll.ends = torch.rand(steps + 3, batch, generator=generator) < 0.2
-    last = torch.randn(batch, generator=generator)
-    advantages, returns = roll.advantages(last, gamma, lam)
-    values = torch.cat((roll.values[:steps], last[None]))
-    for b in range(batch):
-        for t in range(steps):
-            expected, weight = 0.0, 1.0
-            for k in range(t, steps):
-                ended = bool(roll.ends[k, b])
-                ahead = 0.0 if ended else gamma * float(values[k + 1, b])
-                expected += weight * (float(roll.rewards[k, b]) + ahead - float(values[k, b]))
-                weight *= gamma * lam
-                if ended:
-                    break
-            assert float(advantages[t, b]) == pytest.approx(expected, abs=1e-5)
-    torch.testing.assert_close(returns, advantages + roll.values[:steps])
-
-
-def test_episodes_are_counted() -> None:
-    episodes = Episodes(2)
-    assert all(np.isnan(value) for value in episodes.mean())
-    nothing = np.full(2, np.nan)
-    assert episodes.add(np.array([1.0, 2.0]), np.array([False, False]), nothing) == []
-    assert episodes.add(np.array([1.0, 5.0]), np.array([False, True]), np.array([np.nan, 0.5])) == [(7.0, 2, 0.5)]
-    assert episodes.add(np.array([1.0, 3.0]), np.array([True, True]), np.array([1.0, 0.0])) == [
-        (3.0, 3, 1.0),
-        (3.0, 1, 0.0),
-    ]
-    assert episodes.mean() == pytest.approx((13 / 3, 2, 0.5))
+# -- updates -----------------------------------------------------------------------------------------------------
 
 
 def test_minibatches_that_moved_too_far_are_skipped() -> None:
@@ -481,6 +347,26 @@ def test_observations_are_normalised_by_what_was_seen() -> None:
     (count,) = [part for name, part in model.policy.encoder.named_buffers() if name.endswith("count")]
     assert float(count) == 64
     assert not list(make("none", "CartPole-v1", normalize_obs=False).policy.encoder.buffers())
+
+
+def test_the_learning_rate_anneals() -> None:
+    class Watch(BaseCallback):
+        def _on_step(self) -> bool:
+            return True
+
+        def _on_rollout_end(self) -> None:
+            rates.append(model.optimizer.param_groups[0]["lr"])
+
+    rates: list[float] = []
+    model = make(final_learning_rate=0.5, learning_rate=1e-3)
+    model.learn(128, callback=Watch())
+    assert rates == pytest.approx([1e-3, 0.875e-3, 0.75e-3, 0.625e-3])
+
+
+def test_configs_are_not_shared() -> None:
+    config = CORES["gru"][0](**SMALL)
+    model = MemoryPPO("gru", ENV, config)
+    assert model.config is config and replace(config, gamma=0.1) != config
 
 
 # -- faults -------------------------------------------------------------------------------------------------------
@@ -520,89 +406,9 @@ def test_a_bad_number_inside_a_dict_is_named() -> None:
         make(env=Broken(), num_minibatches=1).learn(8)
 
 
-# -- growing ------------------------------------------------------------------------------------------------------
-
-
-def dim_of(model: MemoryPPO) -> int:
-    dim: int = model.policy.core.memory.expansion.dim  # type: ignore[union-attr, assignment]
-    return dim
-
-
-def test_dim_grows_during_training_and_parameters_do_not() -> None:
-    def watch(scope: dict[str, Any], _: dict[str, Any]) -> bool:
-        dims.append(dim_of(model))
-        return True
-
-    dims: list[int] = []
-    model = make("superposed", dim=16, grow=(32, 64))
-    before = model.stats()["trained_parameters"]
-    model.learn(6 * 32, callback=watch)
-    assert dims == [16] * 16 + [32] * 16 + [64] * 16
-    assert model._state.m.shape[-1] == 64 and model.stats()["trained_parameters"] == before
-
-
-@pytest.mark.parametrize("at", [1, 3, 5])
-def test_resume_in_the_middle_of_growing_is_exact(at: int) -> None:
-    recorder, whole = Recorder(snapshot_at=at), make("superposed", dim=16, grow=(32, 64))
-    whole.learn(6 * 32, callback=recorder)
-    resumed = make("superposed", dim=16, grow=(32, 64))
-    resumed.restore(*recorder.snapshot)
-    same_future(whole, resumed.learn((6 - at) * 32, reset_num_timesteps=False))
-    assert dim_of(resumed) == 64
-
-
-def test_a_grown_agent_acts_the_same_when_loaded(tmp_path: Path) -> None:
-    model = make("superposed", dim=16, grow=(64,)).learn(64)
-    model.save(tmp_path / "grown")
-    obs = np.random.default_rng(0).uniform(-1, 1, (9, *model.observation_space.shape)).astype(np.float32)
-    expected = model.predict(obs)[1]
-    for loaded in (MemoryPPO.load(tmp_path / "grown", ENV), MemoryPPO.load(tmp_path / "grown")):
-        assert dim_of(loaded) == 64
-        found = loaded.predict(obs)[1]
-        assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
-
-
-def test_dim_can_be_changed_after_training() -> None:
-    model = make("superposed").learn(64)
-    model.resize(128)
-    assert dim_of(model) == 128 and model._state.m.shape[-1] == 128
-    model.learn(32, reset_num_timesteps=False)
-    assert model.memory_image().shape[-1] == 128  # type: ignore[union-attr]
-    with pytest.raises(ValueError, match="GRUCore has no dim to change; only superposed has"):
-        make("gru").resize(64)
-    with pytest.raises(ValueError, match="dim must be even and at least 2, got 3"):
-        model.resize(3)
-
-
 def test_predict_names_the_shape_that_it_needs() -> None:
     model = make("gru")
     (width,) = model.observation_space.shape
     for wrong in ((width + 1,), (2, width + 1), (1, 2, width)):
         with pytest.raises(ValueError, match=rf"has the shape \({width},\), .*got \({wrong[0]},"):
             model.predict(np.zeros(wrong, np.float32))
-
-
-def test_another_environment_is_refused(tmp_path: Path) -> None:
-    make("gru").save(tmp_path / "agent")
-    with pytest.raises(ValueError, match=r"agent was trained on observations .*: give an env with the same spaces"):
-        MemoryPPO.load(tmp_path / "agent", "CartPole-v1")
-
-
-def test_the_learning_rate_anneals() -> None:
-    class Watch(BaseCallback):
-        def _on_step(self) -> bool:
-            return True
-
-        def _on_rollout_end(self) -> None:
-            rates.append(model.optimizer.param_groups[0]["lr"])
-
-    rates: list[float] = []
-    model = make(final_learning_rate=0.5, learning_rate=1e-3)
-    model.learn(128, callback=Watch())
-    assert rates == pytest.approx([1e-3, 0.875e-3, 0.75e-3, 0.625e-3])
-
-
-def test_configs_are_not_shared() -> None:
-    config = CORES["gru"][0](**SMALL)
-    model = MemoryPPO("gru", ENV, config)
-    assert model.config is config and replace(config, gamma=0.1) != config

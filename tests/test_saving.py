@@ -1,0 +1,135 @@
+"""MemoryPPO: save and load, exact resume, and a memory that grows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from stable_baselines3.common.vec_env import DummyVecEnv
+from test_ppo import ENV, Recorder, make, same_future
+
+from agents.cores import CORES
+from agents.ppo import MemoryPPO
+
+
+@pytest.mark.parametrize("name", CORES)
+def test_resume_is_bit_for_bit(name: str) -> None:
+    recorder, whole = Recorder(snapshot_at=3), make(name)
+    whole.learn(192, callback=recorder)
+    resumed = make(name, seed=7)  # everything that the seed decided comes from the snapshot, except fixed features
+    if name == "superposed":
+        resumed = make(name)
+    resumed.restore(*recorder.snapshot)
+    assert resumed.num_timesteps == 96
+    resumed.learn(96, reset_num_timesteps=False)
+    same_future(whole, resumed)
+
+
+def test_resume_of_a_python_environment_is_bit_for_bit() -> None:
+    recorder, whole = Recorder(snapshot_at=2), make("gru", "CartPole-v1")
+    whole.learn(160, callback=recorder)
+    resumed = make("gru", "CartPole-v1")
+    resumed.restore(*recorder.snapshot)
+    same_future(whole, resumed.learn(96, reset_num_timesteps=False))
+
+
+@pytest.mark.parametrize("name", CORES)
+def test_save_and_load(name: str, tmp_path: Path) -> None:
+    whole = make(name).learn(64)
+    whole.save(tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+    acting, training = MemoryPPO.load(tmp_path / "model"), MemoryPPO.load(tmp_path / "model.safetensors", ENV)
+    obs = np.random.default_rng(0).uniform(-1, 1, (9, *whole.observation_space.shape)).astype(np.float32)
+    state, expected = None, whole.predict(obs, deterministic=True)
+    for loaded in (acting, training):
+        actions, state = loaded.predict(obs, deterministic=True)
+        assert np.array_equal(actions, expected[0])
+        assert all(np.array_equal(one, other) for one, other in zip(state, expected[1], strict=True))
+        assert loaded.config == whole.config and loaded.observation_space == whole.observation_space
+    same_future(whole.learn(64, reset_num_timesteps=False), training.learn(64, reset_num_timesteps=False))
+
+
+def test_a_name_with_dots_keeps_them(tmp_path: Path) -> None:
+    model = make().learn(32)
+    model.save(tmp_path / "gru-lr0.001")
+    assert [path.name for path in tmp_path.iterdir()] == ["gru-lr0.001.safetensors"]
+    assert MemoryPPO.load(tmp_path / "gru-lr0.001").num_timesteps == 32
+
+
+def test_an_untrained_agent_can_be_saved(tmp_path: Path) -> None:
+    make("superposed").save(tmp_path / "new")
+    loaded = MemoryPPO.load(tmp_path / "new", ENV)
+    same_future(make("superposed").learn(32), loaded.learn(32))
+
+
+def test_a_world_that_cannot_be_saved_begins_new_episodes() -> None:
+    def build() -> MemoryPPO:
+        return make("gru", DummyVecEnv([lambda: gym.make("CartPole-v1")] * 4))
+
+    model, resumed = build().learn(32), build()
+    resumed.restore(*model.snapshot())
+    assert resumed._starts.all()  # so that no memory of the old ones is carried over
+    assert not resumed.episodes.lengths.any()
+
+
+def test_another_environment_is_refused(tmp_path: Path) -> None:
+    make("gru").save(tmp_path / "agent")
+    with pytest.raises(ValueError, match=r"agent was trained on observations .*: give an env with the same spaces"):
+        MemoryPPO.load(tmp_path / "agent", "CartPole-v1")
+
+
+# -- growing ------------------------------------------------------------------------------------------------------
+
+
+def dim_of(model: MemoryPPO) -> int:
+    dim: int = model.policy.core.memory.expansion.dim  # type: ignore[union-attr, assignment]
+    return dim
+
+
+def test_dim_grows_during_training_and_parameters_do_not() -> None:
+    def watch(scope: dict[str, Any], _: dict[str, Any]) -> bool:
+        dims.append(dim_of(model))
+        return True
+
+    dims: list[int] = []
+    model = make("superposed", dim=16, grow=(32, 64))
+    before = model.stats()["trained_parameters"]
+    model.learn(6 * 32, callback=watch)
+    assert dims == [16] * 16 + [32] * 16 + [64] * 16
+    assert model._state.m.shape[-1] == 64 and model.stats()["trained_parameters"] == before
+
+
+@pytest.mark.parametrize("at", [1, 3, 5])
+def test_resume_in_the_middle_of_growing_is_exact(at: int) -> None:
+    recorder, whole = Recorder(snapshot_at=at), make("superposed", dim=16, grow=(32, 64))
+    whole.learn(6 * 32, callback=recorder)
+    resumed = make("superposed", dim=16, grow=(32, 64))
+    resumed.restore(*recorder.snapshot)
+    same_future(whole, resumed.learn((6 - at) * 32, reset_num_timesteps=False))
+    assert dim_of(resumed) == 64
+
+
+def test_a_grown_agent_acts_the_same_when_loaded(tmp_path: Path) -> None:
+    model = make("superposed", dim=16, grow=(64,)).learn(64)
+    model.save(tmp_path / "grown")
+    obs = np.random.default_rng(0).uniform(-1, 1, (9, *model.observation_space.shape)).astype(np.float32)
+    expected = model.predict(obs)[1]
+    for loaded in (MemoryPPO.load(tmp_path / "grown", ENV), MemoryPPO.load(tmp_path / "grown")):
+        assert dim_of(loaded) == 64
+        found = loaded.predict(obs)[1]
+        assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_dim_can_be_changed_after_training() -> None:
+    model = make("superposed").learn(64)
+    model.resize(128)
+    assert dim_of(model) == 128 and model._state.m.shape[-1] == 128
+    model.learn(32, reset_num_timesteps=False)
+    assert model.memory_image().shape[-1] == 128
+    with pytest.raises(ValueError, match="GRUCore has no dim to change; only superposed has"):
+        make("gru").resize(64)
+    with pytest.raises(ValueError, match="dim must be even and at least 2, got 3"):
+        model.resize(3)
