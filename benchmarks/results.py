@@ -204,6 +204,10 @@ EXPERIMENTS = {
         ("Treasure-9-v0",),
         score="return",
         sampled=True,
+        why="A network without memory fetches as many as a GRU: what is learned at this budget is to search, not where "
+        "things lie. The superposed agent is late: the budget pays for fewer of its steps, and until the matrix is of "
+        "use, its reads are noise in the way of the policy. Greedy play goes round in circles while a policy is "
+        "undecided; with actions drawn everyone fetches more.",
     ),
 }
 EXPERIMENTS |= {  # the same by the clock: about what `superposed` takes for the FLOPs above, on one quiet core

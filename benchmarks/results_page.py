@@ -18,14 +18,15 @@ HEAD = """# Results
 
 Written by `make results`, section by section; `python benchmarks/results.py --dry-run` says what is left of the whole
 plan, in hours. Scores are interquartile means over seeds with 95 % bootstrap intervals (over episodes where there is
-one seed) of frozen agents that play greedily in worlds that they did not train in. `random` and `oracle` are floor and
-ceiling. Seeds from 100 on tuned nothing. 1x, 4x, 16x and 64x are multiples of the superposed agent's trained
-parameters; `none` with a size is a feed-forward network on the last four observations. Settings are the defaults, found
-with the superposed agent, but in `tuned-*`, where everyone had the same number of trials; the trainer is the same for
-all (the sb3 agents have trainers of their own; sb3-ppo collects 256 steps at a time instead of 2,048). How costs are
-counted: [comparison.md](comparison.md); what the scores are: [worlds.md](worlds.md#suites). Steps to 0.95 and the
-lowest value afterwards are of the mean success of a hundred training episodes, actions sampled. Same seconds for
-everyone (`timed-*`) are of the wall clock, one run at a time, while other work kept the second core busy.
+one seed) of frozen agents in worlds that they did not train in; play is greedy, and where a column says `sampled`,
+actions are drawn as in training. `random` and `oracle` are floor and ceiling. Seeds from 100 on tuned nothing. 1x, 4x,
+16x and 64x are multiples of the superposed agent's trained parameters; `none` with a size is a feed-forward network on
+the last four observations. Settings are the defaults, found with the superposed agent, but in `tuned-*`, where everyone
+had the same number of trials; the trainer is the same for all (the sb3 agents have trainers of their own; sb3-ppo
+collects 256 steps at a time instead of 2,048). How costs are counted: [comparison.md](comparison.md); what the scores
+are: [worlds.md](worlds.md#suites). Steps to 0.95 and the lowest value afterwards are of the mean success of a hundred
+training episodes, actions sampled. Same seconds for everyone (`timed-*`) are of the wall clock, one run at a time, while
+other work kept the second core busy.
 """
 TUNED = (
     "Settings are the best of as many trials for each, on seeds 0 and 1 at this budget, the defaults among them; the "
