@@ -1,4 +1,4 @@
-"""MemoryPPO: Stable-Baselines3's contract, updates, faults. Saving and rollouts have files of their own."""
+"""MemoryPPO: Stable-Baselines3's contract and faults. Saving and rollouts have files of their own."""
 
 from __future__ import annotations
 
@@ -329,46 +329,6 @@ def test_get_env_follows_set_env() -> None:
     assert model.learn(16).num_timesteps == 16
 
 
-# -- updates -----------------------------------------------------------------------------------------------------
-
-
-def test_minibatches_that_moved_too_far_are_skipped() -> None:
-    once, skipping, free = (
-        make(update_epochs=epochs, kl_skip=kl).learn(32) for epochs, kl in ((1, 1e9), (3, -1e9), (3, 1e9))
-    )
-    assert torch.equal(weights(once), weights(skipping))  # all but the first epoch
-    assert not torch.equal(weights(once), weights(free))
-    assert skipping._last_train["train/skipped"] == pytest.approx(2 / 3)
-    assert once._last_train["train/skipped"] == free._last_train["train/skipped"] == 0
-
-
-def test_observations_are_normalised_by_what_was_seen() -> None:
-    model = make("none", "CartPole-v1").learn(64)
-    (count,) = [part for name, part in model.policy.encoder.named_buffers() if name.endswith("count")]
-    assert float(count) == 64
-    assert not list(make("none", "CartPole-v1", normalize_obs=False).policy.encoder.buffers())
-
-
-def test_the_learning_rate_anneals() -> None:
-    class Watch(BaseCallback):
-        def _on_step(self) -> bool:
-            return True
-
-        def _on_rollout_end(self) -> None:
-            rates.append(model.optimizer.param_groups[0]["lr"])
-
-    rates: list[float] = []
-    model = make(final_learning_rate=0.5, learning_rate=1e-3)
-    model.learn(128, callback=Watch())
-    assert rates == pytest.approx([1e-3, 0.875e-3, 0.75e-3, 0.625e-3])
-
-
-def test_configs_are_not_shared() -> None:
-    config = CORES["gru"][0](**SMALL)
-    model = MemoryPPO("gru", ENV, config)
-    assert model.config is config and replace(config, gamma=0.1) != config
-
-
 # -- faults -------------------------------------------------------------------------------------------------------
 
 
@@ -412,3 +372,9 @@ def test_predict_names_the_shape_that_it_needs() -> None:
     for wrong in ((width + 1,), (2, width + 1), (1, 2, width)):
         with pytest.raises(ValueError, match=rf"has the shape \({width},\), .*got \({wrong[0]},"):
             model.predict(np.zeros(wrong, np.float32))
+
+
+def test_configs_are_not_shared() -> None:
+    config = CORES["gru"][0](**SMALL)
+    model = MemoryPPO("gru", ENV, config)
+    assert model.config is config and replace(config, gamma=0.1) != config

@@ -1,4 +1,4 @@
-"""What updates learn from: time limits, advantages, counts of episodes."""
+"""Rollouts and updates: time limits, advantages, counts of episodes, skipped minibatches, annealing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_ppo import Clock, make
+from stable_baselines3.common.callbacks import BaseCallback
+from test_ppo import Clock, make, weights
 
 from agents.rollout import Episodes, Rollout
 from envs.world import World
@@ -81,3 +82,34 @@ def test_episodes_are_counted() -> None:
         (3.0, 1, 0.0),
     ]
     assert episodes.mean() == pytest.approx((13 / 3, 2, 0.5))
+
+
+def test_minibatches_that_moved_too_far_are_skipped() -> None:
+    once, skipping, free = (
+        make(update_epochs=epochs, kl_skip=kl).learn(32) for epochs, kl in ((1, 1e9), (3, -1e9), (3, 1e9))
+    )
+    assert torch.equal(weights(once), weights(skipping))  # all but the first epoch
+    assert not torch.equal(weights(once), weights(free))
+    assert skipping._last_train["train/skipped"] == pytest.approx(2 / 3)
+    assert once._last_train["train/skipped"] == free._last_train["train/skipped"] == 0
+
+
+def test_observations_are_normalised_by_what_was_seen() -> None:
+    model = make("none", "CartPole-v1").learn(64)
+    (count,) = [part for name, part in model.policy.encoder.named_buffers() if name.endswith("count")]
+    assert float(count) == 64
+    assert not list(make("none", "CartPole-v1", normalize_obs=False).policy.encoder.buffers())
+
+
+def test_the_learning_rate_anneals() -> None:
+    class Watch(BaseCallback):
+        def _on_step(self) -> bool:
+            return True
+
+        def _on_rollout_end(self) -> None:
+            rates.append(model.optimizer.param_groups[0]["lr"])
+
+    rates: list[float] = []
+    model = make(final_learning_rate=0.5, learning_rate=1e-3)
+    model.learn(128, callback=Watch())
+    assert rates == pytest.approx([1e-3, 0.875e-3, 0.75e-3, 0.625e-3])
