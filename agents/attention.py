@@ -134,10 +134,11 @@ class SlotsCore(Core):
         return out.ys[0], out.state
 
     @override
-    def unroll(self, xs: Tensor, state: SlotsState, starts: Tensor) -> Unrolled:
+    def unroll(self, xs: Tensor, state: SlotsState, starts: Tensor, dropped: Tensor | None = None) -> Unrolled:
         c, window, steps = self.config, self.config.slots, xs.shape[0]
         gx = F.linear(xs, self.cell.weight_ih, self.cell.bias_ih)
-        zs = gru_scan(gx, state.z, self.cell.weight_hh, self.cell.bias_hh, starts)
+        empty = starts if dropped is None else starts | dropped
+        zs = gru_scan(gx, state.z, self.cell.weight_hh, self.cell.bias_hh, empty)
         query, key, value, gate = self.project(torch.cat((zs, xs), -1).transpose(0, 1)).split(
             (c.key, c.key, c.value, 1), -1
         )  # (B, T, .)

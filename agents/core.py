@@ -7,7 +7,7 @@ a NamedTuple of tensors, batch first; all zeros is the empty memory, so a reset 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from torch import Tensor, nn
 
@@ -20,6 +20,12 @@ def reset(state: S, starts: Tensor, in_place: bool = False) -> S:
     if not len(rows):
         return state
     return type(state)(*(part.index_fill_(0, rows, 0) if in_place else part.index_fill(0, rows, 0) for part in state))
+
+
+def drop_controller(state: S, dropped: Tensor) -> S:
+    """Empty the controller `z` (B, d) of the environments that are dropped, (B,) bool; what is stored stays."""
+    z: Tensor = state.z  # type: ignore[attr-defined]
+    return cast(S, state._replace(z=z.masked_fill(dropped[:, None], 0)))  # type: ignore[attr-defined]
 
 
 class Unrolled(NamedTuple):
@@ -48,9 +54,13 @@ class Core(nn.Module):
         return self.step(x, state)
 
     def unroll(self, xs: Tensor, state: Any, starts: Tensor) -> Unrolled:
-        """Take xs (T, B, X) and starts (T, B) bool, return ys (T, B, Y), the last state and info."""
+        """Take xs (T, B, X) and starts (T, B) bool, return ys (T, B, Y), the last state and info.
+
+        A core with a controller beside its memory, whose config has `controller_dropout`, takes `dropped` (T, B) bool
+        as well: before these steps `drop_controller` was called.
+        """
         raise NotImplementedError
 
-    def diagnose(self, xs: Tensor, state: Any, starts: Tensor) -> dict[str, Tensor]:
+    def diagnose(self, xs: Tensor, state: Any, starts: Tensor, dropped: Tensor | None = None) -> dict[str, Tensor]:
         """Scalars for the log that are worth a second unroll, once an iteration; arguments as of `unroll`."""
         return {}

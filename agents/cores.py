@@ -219,24 +219,29 @@ class SuperposedCore(Core):
         return torch.cat((z, use * read.flatten(-2)), -1), SuperposedState(z, m)
 
     @override
-    def unroll(self, xs: Tensor, state: SuperposedState, starts: Tensor) -> Unrolled:
-        zs, (key, query, value, gate, use) = self._control(xs, state, starts)
+    def unroll(self, xs: Tensor, state: SuperposedState, starts: Tensor, dropped: Tensor | None = None) -> Unrolled:
+        zs, (key, query, value, gate, use) = self._control(xs, state, starts, dropped)
         read, m = self.memory.unroll(state.m, key, query, value, gate, gate, starts.t())
         read = use.transpose(0, 1) * read.permute(2, 0, 1, 3).flatten(-2)  # (T, B, H V)
         ys = torch.cat((zs, read), -1)  # (T, B, d + H V)
         info = {"write_gate": gate.mean()}
         return Unrolled(ys, SuperposedState(zs[-1], m), info)
 
-    def _control(self, xs: Tensor, state: SuperposedState, starts: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _control(
+        self, xs: Tensor, state: SuperposedState, starts: Tensor, dropped: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The controller (T, B, d) and `addresses` (B, H, T, .), only the output gates (B, T, H V)."""
         gx = F.linear(xs, self.cell.weight_ih, self.cell.bias_ih)
-        zs = gru_scan(gx, state.z, self.cell.weight_hh, self.cell.bias_hh, starts)
+        empty = starts if dropped is None else starts | dropped
+        zs = gru_scan(gx, state.z, self.cell.weight_hh, self.cell.bias_hh, empty)
         *parts, use = self.addresses(torch.cat((zs, xs), -1).transpose(0, 1))
         return zs, (*(part.transpose(1, 2) for part in parts), use)
 
     @override
-    def diagnose(self, xs: Tensor, state: SuperposedState, starts: Tensor) -> dict[str, Tensor]:
-        key, query, value, gate, _ = self._control(xs, state, starts)[1]
+    def diagnose(
+        self, xs: Tensor, state: SuperposedState, starts: Tensor, dropped: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        key, query, value, gate, _ = self._control(xs, state, starts, dropped)[1]
         _, m = self.memory.unroll(state.m, key, query, value, gate, gate, starts.t())
         return self.memory.diagnose(m, key, value, gate, starts.t())
 

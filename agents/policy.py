@@ -117,11 +117,18 @@ class Policy(nn.Module):
         features = torch.cat((x, y), -1)
         return Categoricals(self.pi(features), self.sizes), self.vf(features)[..., 0], state
 
-    def unroll(self, obs: TensorObs, state: Any, starts: Tensor) -> Evaluation:
-        """A sequence: obs (T, B, ...), starts (T, B) bool; equal to `step` applied T times."""
-        xs = self.encoder(obs)
-        ys, state, info = self.core.unroll(self.into_core(xs), state, starts)
+    def unroll(self, obs: TensorObs, state: Any, starts: Tensor, dropped: Tensor | None = None) -> Evaluation:
+        """A sequence: obs (T, B, ...), starts (T, B) bool; equal to `step` applied T times.
+
+        `dropped` (T, B) bool, where the core knows it: `drop_controller` was called before these steps.
+        """
+        xs, more = self.encoder(obs), () if dropped is None else (dropped,)
+        ys, state, info = self.core.unroll(self.into_core(xs), state, starts, *more)
         return Evaluation(*self._heads(xs, ys, state), info)
+
+    def diagnose(self, obs: TensorObs, state: Any, starts: Tensor, dropped: Tensor | None = None) -> dict[str, Tensor]:
+        """What the core says of its memory; arguments as of `unroll`."""
+        return self.core.diagnose(self.into_core(self.encoder(obs)), state, starts, dropped)
 
     def tell(self, task: int) -> None:
         """Say which task is on; only contexts that are told listen."""

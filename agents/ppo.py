@@ -175,7 +175,8 @@ class MemoryPPO:
     def new_rollout(self, obs: TensorObs) -> Rollout:
         """Empty buffers for a batch of environments, like obs (B, ...)."""
         logits = sum(self.policy.sizes) if self.config.replay else 0
-        return Rollout(obs, self.config.num_steps, len(self.policy.sizes), self.device, logits)
+        dropout = getattr(self.config, "controller_dropout", 0.0)
+        return Rollout(obs, self.config.num_steps, len(self.policy.sizes), self.device, logits, dropout)
 
     def _collect(self, steps: int) -> bool:
         """Fill the rollout; False if a callback asked to stop."""
@@ -191,7 +192,8 @@ class MemoryPPO:
             for key, part in self._obs.items():
                 roll.obs[key][t] = part
             obs = {key: part[t] for key, part in roll.obs.items()}
-            dist, roll.values[t], self._state = policy.step_(obs, self._state, self._starts)
+            state = roll.drop(t, self._state, self.generator)
+            dist, roll.values[t], self._state = policy.step_(obs, state, self._starts)
             roll.starts[t], actions = self._starts, dist.sample(self.generator)
             roll.actions[t], roll.log_probs[t] = actions, dist.log_prob(actions)
             if self.replay is not None:
@@ -248,10 +250,8 @@ class MemoryPPO:
     @torch.inference_mode()
     def _diagnose(self) -> dict[str, float]:
         """What the core says of its memory, on a few environments of the rollout."""
-        roll, few = self.rollout, slice(self.DIAGNOSED)
-        state = type(roll.state)(*(part[few] for part in roll.state))
-        xs = self.policy.encoder({key: part[: roll.steps, few] for key, part in roll.obs.items()})
-        found = self.policy.core.diagnose(self.policy.into_core(xs), state, roll.starts[: roll.steps, few])
+        few = torch.arange(min(self.DIAGNOSED, self.world.num_envs), device=self.device)
+        found = self.policy.diagnose(*self.rollout.inputs(few))
         return {f"memory/{name}": float(value) for name, value in found.items()} | self.policy.where()
 
     def _update(self, columns: Tensor, write_cost: float, may_skip: bool) -> dict[str, float]:
@@ -268,11 +268,8 @@ class MemoryPPO:
 
     def _loss(self, columns: Tensor, write_cost: float) -> tuple[Tensor, dict[str, float]]:
         c, roll, n = self.config, self.rollout, self.rollout.steps
-        state = type(roll.state)(*(part.index_select(0, columns) for part in roll.state))
-        obs = {key: part[:n].index_select(1, columns) for key, part in roll.obs.items()}
-        recorded = (roll.starts, roll.actions, roll.log_probs)
-        starts, actions, log_probs = (part[:n].index_select(1, columns) for part in recorded)
-        dist, values, _, info = self.policy.unroll(obs, state, starts)
+        actions, log_probs = (part[:n].index_select(1, columns) for part in (roll.actions, roll.log_probs))
+        dist, values, _, info = self.policy.unroll(*roll.inputs(columns))
         advantages, returns = (target.index_select(1, columns) for target in self._targets)
         if advantages.numel() > 1:
             advantages = (advantages - advantages.mean()) / (advantages.std() + c.advantage_floor)

@@ -70,7 +70,7 @@ class Replay:
         old = {name: part.index_select(1, which) for name, part in self.columns.items()}
         state = self._state(*(part.index_select(0, which) for part in self.states.values()))
         obs = {name[4:]: part for name, part in old.items() if name.startswith("obs.")}
-        dist, values, _, _ = policy.unroll(obs, state, old["starts"])
+        dist, values, _, _ = policy.unroll(obs, state, old["starts"], old.get("dropped"))
         logits = old["logits"]
         divergence = (logits.exp() * (logits - torch.cat(dist.log_probs, -1))).sum(-1).mean()
         return WEIGHT * (divergence + vf_coef * (old["values"] - values).square().mean())
@@ -98,4 +98,5 @@ def reservoir(model: MemoryPPO, like: Rollout, state: Any) -> Replay | None:
 def _parts(rollout: Rollout) -> dict[str, Tensor]:
     """What is kept of a rollout, besides the state that it began with."""
     obs = {f"obs.{key}": part for key, part in rollout.obs.items()}
-    return obs | {"starts": rollout.starts, "logits": rollout.logits, "values": rollout.values}
+    dropped = {} if rollout.dropped is None else {"dropped": rollout.dropped}
+    return obs | dropped | {"starts": rollout.starts, "logits": rollout.logits, "values": rollout.values}

@@ -12,13 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agents.core import drop_controller
 from agents.encoder import TensorObs
 
 
 class Rollout:
     """Preallocated buffers, time first; `obs` is a dict of tensors by path."""
 
-    def __init__(self, obs: TensorObs, steps: int, components: int, device: torch.device, logits: int = 0) -> None:
+    def __init__(
+        self, obs: TensorObs, steps: int, components: int, device: torch.device, logits: int = 0, dropout: float = 0.0
+    ) -> None:
         batch = next(iter(obs.values())).shape[0]
         self.obs = {key: part.new_zeros(steps, *part.shape) for key, part in obs.items()}
         self.actions = torch.zeros(steps, batch, components, dtype=torch.long, device=device)
@@ -26,13 +29,30 @@ class Rollout:
         self.ends = torch.zeros(steps, batch, dtype=torch.bool, device=device)
         self.log_probs, self.values, self.rewards = (torch.zeros(steps, batch, device=device) for _ in range(3))
         self.logits = torch.zeros(steps, batch, logits, device=device)  # log probabilities of all actions, if wanted
+        self.dropout = dropout  # of the core's controller
+        self.dropped = torch.zeros_like(self.starts) if dropout else None
         self.state: Any = None  # of the core, before the first step
         self.steps = 0  # filled so far
 
     def nbytes(self) -> int:
         """Bytes of all buffers, the memories at the start of the rollout not among them."""
-        parts = (self.actions, self.starts, self.ends, self.log_probs, self.values, self.rewards, self.logits)
+        parts = [self.actions, self.starts, self.ends, self.log_probs, self.values, self.rewards, self.logits]
+        parts += [] if self.dropped is None else [self.dropped]
         return sum(part.nbytes for part in (*self.obs.values(), *parts))
+
+    def drop(self, t: int, state: Any, generator: torch.Generator) -> Any:
+        """Empty the controllers in `state` that are dropped at step t, and remember which."""
+        if self.dropped is None:
+            return state
+        self.dropped[t] = torch.rand(len(self.dropped[t]), generator=generator, device=generator.device) < self.dropout
+        return drop_controller(state, self.dropped[t])
+
+    def inputs(self, columns: Tensor) -> tuple[TensorObs, Any, Tensor, Tensor | None]:
+        """What `Policy.unroll` takes, of these environments (n,): observations, first state, starts, dropped."""
+        obs = {key: part[: self.steps].index_select(1, columns) for key, part in self.obs.items()}
+        state = type(self.state)(*(part.index_select(0, columns) for part in self.state))
+        dropped = None if self.dropped is None else self.dropped[: self.steps].index_select(1, columns)
+        return obs, state, self.starts[: self.steps].index_select(1, columns), dropped
 
     def advantages(self, last_values: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
         """Generalised advantage estimates and returns, (steps, B) each (Schulman et al. 2016).

@@ -17,8 +17,8 @@ _COUNTS = (
     "gradient_steps target_update_interval widest plateau grow"
 )
 _SHARES = (
-    "recycle gamma gae_lambda final_learning_rate write_cost_from tau exploration_fraction exploration_initial_eps "
-    "exploration_final_eps"
+    "controller_dropout recycle gamma gae_lambda final_learning_rate write_cost_from tau exploration_fraction "
+    "exploration_initial_eps exploration_final_eps"
 )
 _WEIGHTS = "l2_init clip_coef clip_range ent_coef vf_coef max_grad_norm kl_skip write_cost learning_starts noise"
 LIMITS: dict[str, tuple[float, float]] = {

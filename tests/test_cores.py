@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from agents.core import Core, reset
+from agents.core import Core, drop_controller, reset
 from agents.cores import CORES
 
 WIDTH = 5
@@ -107,6 +107,28 @@ def test_step_and_unroll_are_equal(name: str, resets: str, steps: int, batch: in
         assert_close(in_place, expected, 2e-5)
     for one, other in zip(gradients(core, xs, once.ys, once.state), gradients(core, xs, ys, last), strict=True):
         assert_close(one, other, 2e-4)
+
+
+DROPPING = [name for name in CORES if hasattr(CORES[name][0](), "controller_dropout")]
+
+
+@pytest.mark.parametrize("name", DROPPING)
+def test_a_dropped_controller_is_empty_and_what_is_stored_stays(name: str) -> None:
+    core: Any = build(name)
+    xs, starts = draw(30, 4), starts_of("some", 30, 4)
+    dropped = starts.flip(0)
+    state = begun(core, 4)
+    emptied = drop_controller(state, torch.tensor([True, False, True, False]))
+    assert torch.equal(emptied.z[1::2], state.z[1::2]) and not emptied.z[::2].any() and state.z.all()
+    assert emptied[1] is state[1]
+    once, ys = core.unroll(xs, state, starts, dropped), []
+    for x, start, drop in zip(xs, starts, dropped, strict=True):
+        y, state = core.step(x, drop_controller(reset(state, start), drop))
+        ys.append(y)
+    assert_close(once.ys, torch.stack(ys), 2e-5)
+    for found, expected in zip(once.state, state, strict=True):
+        assert_close(found, expected, 2e-5)
+    assert not torch.allclose(once.ys, core.unroll(xs, begun(core, 4), starts).ys)
 
 
 @pytest.mark.parametrize("name", CORES)

@@ -94,6 +94,20 @@ def test_minibatches_that_moved_too_far_are_skipped() -> None:
     assert once._last_train["train/skipped"] == free._last_train["train/skipped"] == 0
 
 
+@pytest.mark.parametrize("name", ["superposed", "slots"])
+def test_updates_drop_the_controllers_that_acting_dropped(name: str) -> None:
+    model = make(name, "Recall-N2-D4-v0", num_envs=32, num_steps=32, controller_dropout=0.25, learning_rate=1e-12)
+    model.learn(32 * 32)
+    roll = model.rollout
+    assert roll.dropped is not None and 0.2 < float(roll.dropped.float().mean()) < 0.3
+    assert model._last_train["train/approx_kl"] == pytest.approx(0, abs=1e-6)
+    roll.dropped[:] = False
+    with torch.no_grad():
+        dist = model.policy.unroll(*roll.inputs(torch.arange(32))).dist
+    assert float((dist.log_prob(roll.actions) - roll.log_probs).abs().max()) > 1e-4
+    assert make(name, "Recall-N2-D4-v0", controller_dropout=0.0).learn(64).rollout.dropped is None
+
+
 def test_observations_are_normalised_by_what_was_seen() -> None:
     model = make("none", "CartPole-v1").learn(64)
     (count,) = [part for name, part in model.policy.encoder.named_buffers() if name.endswith("count")]
