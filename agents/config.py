@@ -135,5 +135,5 @@ class SlotsConfig(PPOConfig):
     """U, width of keys and queries."""
     value: int = 16
     """V, width of a stored value."""
-    controller_dropout: float = 0.06
+    controller_dropout: float = 0.0
     """Chance, at each step of training, that the controller's state is emptied: what is to last has to be stored."""

@@ -90,6 +90,11 @@ def save(model: MemoryPPO, path: str | Path) -> None:
 def load(kind: type[MemoryPPO], path: str | Path, env: Any = None, device: str = "cpu") -> MemoryPPO:
     """Read what `save` wrote; no code in the file is run. With `env` it can go on training, without it can act."""
     tensors, meta = checkpoint.load(_file(path))
+    if not {"core", "config"} <= meta.keys():
+        folder = _file(path).parent
+        raise checkpoint.CheckpointError(
+            f"{_file(path)} is the checkpoint of a run, which its folder explains: agents.load({str(folder)!r})."
+        )
     settings: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in meta["config"].items()}
     config = CORES[meta["core"]][0](**settings)
     if env is None:

@@ -25,6 +25,7 @@ SEEDS = tuple(range(110, 115))
 BUDGET, REPEATS, TASKS, CONTEXTS = "flops=2.9e11", 2, 4, 8
 REPLAY = 64  # columns, as many as a rollout has
 TOLD: dict[str, Any] = {"context_from": "told"}
+KEPT: dict[str, Any] = {"controller_dropout": 0.0}  # nothing but the task disturbs the training
 ROWS: dict[str, dict[str, Any]] = {
     "superposed, contexts inferred": {"agent": "superposed", "hp": {"contexts": CONTEXTS}, "name": "inferred"},
     "superposed, contexts told": {"agent": "superposed", "hp": TOLD | {"contexts": CONTEXTS}, "name": "told"},
@@ -58,6 +59,7 @@ SCORES = ("average", "forgetting", "online", "forward transfer", "plasticity_slo
 
 def plan(row: Mapping[str, Any], seed: int, logdir: str) -> RunConfig:
     """The run of a row and a seed."""
+    row = dict(row) | {"hp": (KEPT if row["agent"] == "superposed" else {}) | row.get("hp", {})}
     config = RunConfig(
         env="ShuffledTMaze-K6-M1-Max10-v0",
         stream="shuffled",

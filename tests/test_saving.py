@@ -11,6 +11,7 @@ import pytest
 from stable_baselines3.common.vec_env import DummyVecEnv
 from test_ppo import ENV, Recorder, make, same_future
 
+from agents import checkpoint
 from agents.cores import CORES
 from agents.ppo import MemoryPPO
 
@@ -79,6 +80,12 @@ def test_another_environment_is_refused(tmp_path: Path) -> None:
     make("gru").save(tmp_path / "agent")
     with pytest.raises(ValueError, match=r"agent was trained on observations .*: give an env with the same spaces"):
         MemoryPPO.load(tmp_path / "agent", "CartPole-v1")
+
+
+def test_the_checkpoint_of_a_run_says_how_it_is_loaded(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "last.safetensors", *make("gru").snapshot())
+    with pytest.raises(checkpoint.CheckpointError, match=r"the checkpoint of a run.*agents\.load\("):
+        MemoryPPO.load(tmp_path / "last")
 
 
 # -- growing ------------------------------------------------------------------------------------------------------

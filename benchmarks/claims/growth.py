@@ -19,11 +19,12 @@ import agents
 from experiments.budget import Meter, human
 
 WORLD, FLOPS, BINS, END = "RecallMix-N16-D4-v0", 40e9, 40, 4
+KEPT: dict[str, Any] = {"controller_dropout": 0.0}  # nothing but the task disturbs the training
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     **{f"gru, {n} units": ("gru", {"hidden": n}) for n in (16, 32, 64)},
     "gru, growing from 16": ("gru-growing", {"hidden": 16, "widest": 64, "plateau": 16}),
-    **{f"superposed, D = {n}": ("superposed", {"dim": n}) for n in (32, 64, 128)},
-    "superposed, D growing from 64": ("superposed", {"dim": 64, "grow": (128,)}),
+    **{f"superposed, D = {n}": ("superposed", {"dim": n} | KEPT) for n in (32, 64, 128)},
+    "superposed, D growing from 64": ("superposed", {"dim": 64, "grow": (128,)} | KEPT),
 }
 
 

@@ -21,7 +21,9 @@ def mazes(tasks: tuple[int, int], batch: int) -> list[Any]:
 
 def learned(tasks: tuple[int, int], contexts: int, seed: int) -> Any:
     """A superposed agent that was trained on two tasks in turn; as in a stream, nothing tells it of the end."""
-    settings = {"contexts": contexts, "context_from": "told", "final_learning_rate": 1.0}
+    settings = {
+        "contexts": contexts, "context_from": "told", "final_learning_rate": 1.0, "controller_dropout": 0.0,
+    }  # fmt: skip
     world = Stream(dict(zip("ab", mazes(tasks, 64), strict=True)), REPEATS, SHARE // 64)
     model = agents.make("superposed", world, seed=seed, **settings)
     return model.learn(SHARE * world.segments, log_interval=0)
