@@ -40,6 +40,8 @@ SEEDS = tuple(range(100, 110))
 SCALES = (1.0, 4.0, 16.0, 64.0)
 CHANGED = {"none": {"frames": 4}, "sb3-ppo": {"n_steps": 256}}
 """Where everyone has one budget. At 64x it does not pay for one of sb3-ppo's own rollouts, of 2,048 steps."""
+KEPT = {"controller_dropout": 0.0}
+"""Where the superposed agent has not been measured with its default yet, on the machine of the others."""
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "results.md"
 TUNED = Path(__file__).resolve().parent / "tuned"
 """TUNED/ENV/AGENT.toml, each begins with the `experiments.tuning` command that found it."""
@@ -86,14 +88,17 @@ def beside_none(budget: str, none: str = "") -> tuple[Contender, ...]:
     return Contender("superposed", None, budget), Contender("none", None, none or budget)
 
 
-def everyone(budget: str) -> tuple[Contender, ...]:
-    """All that train, at one budget: the superposed agent as it is, the others at 1 to 64 times its parameters."""
+def everyone(budget: str, ours: dict[str, Any] | None = None) -> tuple[Contender, ...]:
+    """All that train, at one budget: the superposed agent as it is, the others at 1 to 64 times its parameters.
+
+    `ours` are settings of the superposed agent other than its defaults.
+    """
     sized = (
         Contender(agent, scale, budget, CHANGED.get(agent, {}))
         for agent in ("none", "gru", "lstm", "transformer", "slots", "sb3-ppo", "sb3-dqn", "sb3-recurrent")
         for scale in SCALES
     )
-    return Contender("superposed", None, budget), *sized, Contender("gru-growing", None, budget)
+    return Contender("superposed", None, budget, ours or {}), *sized, Contender("gru-growing", None, budget)
 
 
 def equal(about: str, env: str, budget: str, tests: tuple[str, ...], **more: Any) -> Experiment:
@@ -211,11 +216,11 @@ EXPERIMENTS = {
     ),
 }
 EXPERIMENTS |= {  # the same by the clock: about what `superposed` takes for the FLOPs above, on one quiet core
-    name.replace("equal", "timed"): EXPERIMENTS[name]._replace(agents=everyone(budget))
-    for name, budget in (
-        ("equal-recall", "seconds=15"),
-        ("equal-rewrite", "seconds=40"),
-        ("equal-memory", "seconds=75"),
+    name.replace("equal", "timed"): EXPERIMENTS[name]._replace(agents=everyone(budget, ours))
+    for name, budget, ours in (
+        ("equal-recall", "seconds=15", KEPT),
+        ("equal-rewrite", "seconds=40", {}),
+        ("equal-memory", "seconds=75", KEPT),
     )
 }
 EXPERIMENTS["tuned-recall"] = tuned("equal-recall")
