@@ -41,7 +41,7 @@ SCALES = (1.0, 4.0, 16.0, 64.0)
 CHANGED = {"none": {"frames": 4}, "sb3-ppo": {"n_steps": 256}}
 """Where everyone has one budget. At 64x it does not pay for one of sb3-ppo's own rollouts, of 2,048 steps."""
 KEPT = {"controller_dropout": 0.0}
-"""Where the superposed agent has not been measured with its default yet, on the machine of the others."""
+"""Where the superposed agent was measured without dropped controllers only, and by the clock: see the page's head."""
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "results.md"
 TUNED = Path(__file__).resolve().parent / "tuned"
 """TUNED/ENV/AGENT.toml, each begins with the `experiments.tuning` command that found it."""
@@ -83,9 +83,9 @@ class Experiment(NamedTuple):
         return [env + how for env in self.tests for how in ("", SAMPLED)[: 1 + self.sampled]]
 
 
-def beside_none(budget: str, none: str = "") -> tuple[Contender, ...]:
-    """The superposed agent, and the floor: the same without a memory."""
-    return Contender("superposed", None, budget), Contender("none", None, none or budget)
+def beside_none(budget: str, none: str = "", ours: dict[str, Any] | None = None) -> tuple[Contender, ...]:
+    """The superposed agent, with settings `ours` other than its defaults, and the floor: the same without a memory."""
+    return Contender("superposed", None, budget, ours or {}), Contender("none", None, none or budget)
 
 
 def everyone(budget: str, ours: dict[str, Any] | None = None) -> tuple[Contender, ...]:
@@ -150,7 +150,7 @@ EXPERIMENTS = {
     "memory": Experiment(
         "MiniGrid-MemoryS13: find the cue, keep it, match it. 2 M steps: a million to learn it, another to keep it.",
         "MiniGrid-MemoryS13-v0",
-        beside_none("steps=2000000", "steps=500000"),
+        beside_none("steps=2000000", "steps=500000", KEPT),
         ("MiniGrid-MemoryS13-v0",),
         curve=True,
     ),

@@ -26,8 +26,8 @@ had the same number of trials; the trainer is the same for all (the sb3 agents h
 collects 256 steps at a time instead of 2,048). How costs are counted: [comparison.md](comparison.md); what the scores
 are: [worlds.md](worlds.md#suites). Steps to 0.95 and the lowest value afterwards are of the mean success of a hundred
 training episodes, actions sampled, and controllers of the superposed agent dropped as in all of its training; in
-`timed-recall`, `timed-memory` and `tuned-recall` they are not dropped (`controller_dropout` 0). Same seconds for
-everyone (`timed-*`) are of the wall clock, one run at a time, while other work kept the second core busy. All of
+`timed-recall`, `timed-memory`, `tuned-recall` and `memory` they are not dropped (`controller_dropout` 0). Same seconds
+for everyone (`timed-*`) are of the wall clock, one run at a time, while other work kept the second core busy. All of
 `timed-rewrite`, and `superposed` where it drops controllers, ran on an Intel Xeon, which is faster than the EPYC.
 """
 TUNED = (

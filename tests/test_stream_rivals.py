@@ -111,7 +111,12 @@ def numbered(first: int, batch: int) -> Any:
     """A rollout of one step whose columns are numbered."""
     column = torch.arange(first, first + batch, dtype=torch.float32)[None]
     return SimpleNamespace(
-        obs={"": column[..., None]}, starts=column > -1, logits=column[..., None], values=column, state=(column[0],)
+        obs={"": column[..., None]},
+        starts=column > -1,
+        dropped=None,
+        logits=column[..., None],
+        values=column,
+        state=(column[0],),
     )
 
 
