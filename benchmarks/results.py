@@ -299,7 +299,8 @@ def section(name: str, args: argparse.Namespace) -> str:
     words = [name, "--seeds", *map(str, sorted({job.seed for job in done}))]
     if missing:
         words += ["--agents", *dict.fromkeys(job.agent for job in done)]
-        words += ["--scales", *(f"{scale:g}" for scale in sorted({job.scale for job in done if job.scale}))]
+        sizes = sorted({job.scale for job in done if job.scale})
+        words += ["--scales", *(f"{scale:g}" for scale in sizes)] if sizes else []
     words += ["--episodes", str(args.episodes)] if args.episodes else []
     rows = compare.rows(play(experiment, done, args.episodes, args.workers))
     same = f" Everyone has the same budget, {experiment.agents[0].budget}." if experiment.equal else ""
