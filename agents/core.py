@@ -7,7 +7,7 @@ a NamedTuple of tensors, batch first; all zeros is the empty memory, so a reset 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
@@ -22,10 +22,9 @@ def reset(state: S, starts: Tensor, in_place: bool = False) -> S:
     return type(state)(*(part.index_fill_(0, rows, 0) if in_place else part.index_fill(0, rows, 0) for part in state))
 
 
-def drop_controller(state: S, dropped: Tensor) -> S:
+def drop_controller(state: Any, dropped: Tensor) -> Any:
     """Empty the controller `z` (B, d) of the environments that are dropped, (B,) bool; what is stored stays."""
-    z: Tensor = state.z  # type: ignore[attr-defined]
-    return cast(S, state._replace(z=z.masked_fill(dropped[:, None], 0)))  # type: ignore[attr-defined]
+    return state._replace(z=state.z.masked_fill(dropped[:, None], 0))
 
 
 class Unrolled(NamedTuple):

@@ -41,7 +41,7 @@ SCALES = (1.0, 4.0, 16.0, 64.0)
 CHANGED = {"none": {"frames": 4}, "sb3-ppo": {"n_steps": 256}}
 """Where everyone has one budget. At 64x it does not pay for one of sb3-ppo's own rollouts, of 2,048 steps."""
 KEPT = {"controller_dropout": 0.0}
-"""Where the superposed agent was measured without dropped controllers only, and by the clock: see the page's head."""
+"""Of the superposed agent, in the experiments that it was in without dropped controllers only."""
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "results.md"
 TUNED = Path(__file__).resolve().parent / "tuned"
 """TUNED/ENV/AGENT.toml, each begins with the `experiments.tuning` command that found it."""
