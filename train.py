@@ -117,7 +117,7 @@ def plan(args: Args, hp: dict[str, Any]) -> list[RunConfig]:
         if not given:
             raise ValueError(f"--{flag} needs at least one value, or leave it out: python train.py --help.")
     if args.num_envs is not None:
-        hp = {"num_envs": args.num_envs} | hp
+        hp = hp | {"num_envs": args.num_envs}
     for word in ",".join(args.stream).split(","):
         if word.isalpha():  # no id, which has a version
             configs.known(word, SUITES, "suite", "`python train.py --list suites` shows them.")

@@ -99,12 +99,12 @@ def count_flops(run: Callable[[], object]) -> int:
 
 
 def flops(model: MemoryPPO) -> dict[str, float]:
-    """FLOPs per environment step: `act`, to choose it, and `train`, to learn from it.
+    """FLOPs per environment step: `act`, to choose it, and `train`, to learn from it, with `num_envs` environments.
 
     Counted on one acting step and one update of a whole rollout; minibatches that `kl_skip` leaves out are charged
     all the same, and so is rehearsal while hardly anything is kept yet.
     """
-    c, batch, policy, twin = model.config, model.world.num_envs, model.policy, copy.copy(model)
+    c, batch, policy, twin = model.config, model.config.num_envs, model.policy, copy.copy(model)
     roll = twin.rollout = _rollout(model, batch)  # the same network, a rollout of its own
     roll.steps, roll.state = c.num_steps, policy.core.initial_state(batch)
     twin._targets = torch.zeros_like(roll.values), torch.zeros_like(roll.values)
@@ -142,7 +142,7 @@ def stats(model: MemoryPPO) -> dict[str, float]:
         "fixed_parameters": sum(part.numel() for part in model.policy.buffers()),
         "state_bytes": state_bytes,
         "optimizer_bytes": 2 * 4 * size,
-        "buffer_bytes": model.world.num_envs * (_rollout(model, 1).nbytes() + state_bytes)
+        "buffer_bytes": model.config.num_envs * (_rollout(model, 1).nbytes() + state_bytes)
         + (replay.nbytes if replay else 0),
         "flops_per_step": cost["act"],
         "flops_per_training_step": cost["act"] + cost["train"],

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+
+def completed(kind: type[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of an earlier version, with those of `kind` that came later at the values that change nothing.
+
+    That is a field's default, or `before` in its metadata where the default changes what the agent does.
+    """
+    return {f.name: f.metadata.get("before", f.default) for f in fields(kind)} | dict(settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +88,7 @@ class SuperposedConfig(PPOConfig):
     """U, width of the learned keys and queries."""
     value: int = 16
     """V, width of a stored value."""
-    controller_dropout: float = 0.06
+    controller_dropout: float = field(default=0.06, metadata={"before": 0.0})
     """Chance, at each step of training, that the controller's state is emptied: what is to last has to be stored."""
 
 

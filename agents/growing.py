@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from agents.config import GRUConfig
+from agents.config import GRUConfig, completed
 from agents.cores import GRUCore, GRUState
 from agents.ppo import MemoryPPO
 
@@ -37,13 +37,19 @@ class GrowingGRUConfig(GRUConfig):
 
 
 class GrowingPPO(MemoryPPO):
-    """MemoryPPO with a GRU whose width doubles on a plateau."""
+    """MemoryPPO with a GRU whose width doubles on a plateau.
+
+    ValueError for settings that hold on to layers which growing replaces: l2_init, recycle, contexts.
+    """
 
     grows = True
     config: GrowingGRUConfig
 
     def __init__(self, env: Any, config: GrowingGRUConfig | None = None, seed: int = 0, device: str = "cpu") -> None:
-        super().__init__("gru", env, config or GrowingGRUConfig(), seed, device)
+        config = config or GrowingGRUConfig()
+        if config.l2_init or config.recycle or config.contexts:
+            raise ValueError("gru-growing replaces layers as it grows: leave out l2_init, recycle and contexts.")
+        super().__init__("gru", env, config, seed, device)
         self.best, self.waited, self.looked = -np.inf, 0, 0
 
     @property
@@ -109,8 +115,13 @@ class GrowingPPO(MemoryPPO):
                 head[0].bias = bias
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=self.config.learning_rate, eps=1e-5, fused=True)
 
+    @classmethod
+    @override
+    def remade(cls, core: str, env: Any, settings: dict[str, Any], seed: int, device: str) -> GrowingPPO:
+        return cls(env, GrowingGRUConfig(**completed(GrowingGRUConfig, settings)), seed, device)
+
+    @override
     def fit(self, tensors: dict[str, Tensor]) -> None:
-        """Take on the width that a checkpoint has."""
         hidden = tensors["policy.core.cell.weight_hh"].shape[1]
         if hidden != self.hidden:
             self._rebuild(hidden)
@@ -123,7 +134,6 @@ class GrowingPPO(MemoryPPO):
 
     @override
     def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-        self.fit(tensors)
         super().restore(tensors, meta)
         self.best = -np.inf if meta["best"] is None else meta["best"]
         self.waited, self.looked = meta["waited"], meta["looked"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import envs
 from agents import checkpoint as checkpoints
-from agents.growing import GrowingPPO
+from agents.config import completed
 from agents.ppo import MemoryPPO
 from agents.reflexes import Unfit
 from envs.vec import as_world
@@ -18,11 +18,14 @@ from envs.vec import as_world
 def load(run: str | Path, env: Any = None, checkpoint: str = "last", dim: int | None = None) -> Any:
     """Load what `train.py` has trained; its `predict` is Stable-Baselines3's.
 
+    `learn` trains on from these parameters with a new optimiser; `train.py --resume` goes on exactly.
+
     Args:
         run: the run folder, or a folder above it with no other run in it.
         env: World, VecEnv, gymnasium environment or id with the spaces of the training; None for the training's own.
+            As many are stepped together as in the training, if env does not say.
         checkpoint: `best`, `last` or the number of steps of a numbered checkpoint.
-        dim: another D for a superposed memory; None for the one that training ended with.
+        dim: another D for a superposed memory; None for the one that the checkpoint has.
 
     Raises:
         ValueError: if there is no such run; Unfit, one of these, if `env` has other observations or actions.
@@ -32,9 +35,13 @@ def load(run: str | Path, env: Any = None, checkpoint: str = "last", dim: int | 
 
     folder, settings = _read(Path(run))
     agent = get(settings["agent"])
-    world = envs.make(settings["env"], 1, **settings["env_kwargs"]) if env is None else as_world(env)
+    hp = completed(agent.config, settings["hp"])
+    if env is None:
+        world = envs.make(settings["env"], hp["num_envs"], **settings["env_kwargs"])
+    else:
+        world = as_world(env, hp["num_envs"])
     try:
-        config = agent.config(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings["hp"].items()})
+        config = agent.config(**{k: tuple(v) if isinstance(v, list) else v for k, v in hp.items()})
     except TypeError as error:
         raise ValueError(f"{folder} has settings that {settings['agent']} does not have here: {error}.") from error
     with warnings.catch_warnings():  # SB3 warns of minibatches that do not fit; acting has none
@@ -45,17 +52,15 @@ def load(run: str | Path, env: Any = None, checkpoint: str = "last", dim: int | 
         model.load_parameters(tensors, meta["algorithm"])
         return model
     try:
-        if isinstance(model, GrowingPPO):
-            model.fit(tensors)
+        model.fit(tensors)
         model.policy.load_state_dict({n[7:]: part for n, part in tensors.items() if n.startswith("policy.")})
     except RuntimeError as error:
         raise Unfit(
             f"{folder} was trained on {settings['env']}, whose observations or actions differ from those asked for: "
             f"use environments of that family, for example {settings['env']}."
         ) from error
-    grown = settings["hp"].get("grow")
-    if dim or grown:
-        model.resize(dim or grown[-1])
+    if dim or (hp.get("grow") and not meta["algorithm"].get("started")):  # what was exported has no matrix to tell D
+        model.resize(dim or hp["grow"][-1])
     return model
 
 

@@ -56,7 +56,8 @@ class Recycler(nn.Module):
         self.debt -= count
         units = self.utility.masked_fill(~mature, math.inf).topk(count, largest=False).indices
         bound = into.weight.shape[1] ** -0.5
-        into.weight[units] = (2 * torch.rand(into.weight[units].shape, generator=generator) - 1) * bound
+        draw = torch.rand(into.weight[units].shape, generator=generator, device=into.weight.device)
+        into.weight[units] = (2 * draw - 1) * bound
         into.bias[units], out.weight[:, units] = 0.0, 0.0
         self.age[units], self.utility[units] = 0.0, 0.0
         for part, index in ((into.weight, (units,)), (into.bias, (units,)), (out.weight, (slice(None), units))):

@@ -20,7 +20,7 @@ from stable_baselines3.common.utils import configure_logger
 from torch import Tensor, nn
 
 from agents import accounting, saving
-from agents.config import PPOConfig, SuperposedConfig
+from agents.config import PPOConfig, SuperposedConfig, completed
 from agents.cores import CORES, SuperposedCore
 from agents.encoder import TensorObs, check_finite, is_single, on_device, to_tensors
 from agents.policy import Policy
@@ -128,8 +128,11 @@ class MemoryPPO:
         """Train for `total_timesteps` environment steps, over all environments; never more.
 
         The number is rounded down to whole steps of all environments; `num_timesteps` holds what was done. With
-        `reset_num_timesteps=False` the count goes on, and `total_timesteps` more steps are added to it.
+        `reset_num_timesteps=False` the count goes on, and `total_timesteps` more steps are added to it. ValueError if
+        the number is less than one such step, or there is no environment.
         """
+        if not hasattr(self, "world"):
+            raise ValueError("this agent was loaded to act: give it environments to train in with set_env(env)")
         target = int(total_timesteps) + (0 if reset_num_timesteps else self.num_timesteps)
         if reset_num_timesteps:
             self.num_timesteps, self._started = 0, False
@@ -360,6 +363,17 @@ class MemoryPPO:
         self.policy.core.resize(dim)
         if self._started:
             self._state = self._state._replace(m=SuperposedMemory.resize(self._state.m, dim))
+
+    def fit(self, tensors: dict[str, Tensor]) -> None:
+        """Take on the size that a checkpoint has, where it may have changed since the beginning: D has."""
+        if isinstance(self.policy.core, SuperposedCore) and "core.1" in tensors:
+            self.resize(tensors["core.1"].shape[-1])
+
+    @classmethod
+    def remade(cls, core: str, env: Any, settings: dict[str, Any], seed: int, device: str) -> MemoryPPO:
+        """An agent with the settings that a file holds; TypeError if this class has no such setting."""
+        kind = CORES[core][0]
+        return cls(core, env, kind(**completed(kind, settings)), seed, device)
 
     # -- saving and accounting; the work is done in the modules of these names ---------------------------------------
 

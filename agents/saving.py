@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,7 +11,6 @@ import torch
 from torch import Tensor
 
 from agents import checkpoint, space_json
-from agents.cores import CORES, SuperposedCore
 from agents.encoder import on_device, to_tensors
 from agents.replay import reservoir
 from agents.rollout import Episodes
@@ -46,49 +46,70 @@ def snapshot(model: MemoryPPO) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def restore(model: MemoryPPO, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-    """Continue from `snapshot`, of an agent with the same config."""
+    """Continue from `snapshot`, of an agent with the same config; ValueError if its environments are others."""
+    _network(model, tensors, meta)
+    if meta["started"]:
+        _episodes(model, tensors, meta)
 
-    def under(prefix: str) -> dict[str, Tensor]:
-        return {name[len(prefix) :]: part for name, part in tensors.items() if name.startswith(prefix)}
 
-    model.policy.load_state_dict(under("policy."))
+def _network(model: MemoryPPO, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    """Parameters, optimiser, random numbers and counters; no episode is under way."""
+    model.fit(tensors)
+    model.policy.load_state_dict(_under(tensors, "policy."))
     slots: dict[int, dict[str, Tensor]] = {}
-    for name, part in under("adam.").items():
+    for name, part in _under(tensors, "adam.").items():
         slots.setdefault(int(name.split(".")[0]), {})[name.split(".")[1]] = part
     model.optimizer.load_state_dict(model.optimizer.state_dict() | {"state": slots})
-    model.generator.set_state(tensors["rng"])
-    model.num_timesteps, model.updates, model._started = meta["num_timesteps"], meta["updates"], meta["started"]
-    if model._started:
-        core = under("core.")
-        if isinstance(model.policy.core, SuperposedCore):
-            model.policy.core.resize(core["1"].shape[-1])  # D may have grown since
-        empty = model.policy.core.initial_state(model.world.num_envs)
-        model._state = type(empty)(*(core[str(i)].to(model.device) for i in range(len(empty))))
-        if not model.world.resumable:  # new episodes begin: nothing of the old ones is carried over
-            fresh = {name: torch.zeros_like(tensors[name]) for name in ("returns", "lengths")}
-            tensors = tensors | fresh | {"starts": torch.ones_like(tensors["starts"])}
-        model._starts = tensors["starts"].to(model.device)
-        obs = model.world.load_state({name: part.numpy() for name, part in under("world.").items()})
-        model._obs = to_tensors(obs, model.policy.encoder.keys)
-        like = model.new_rollout(on_device(model._obs, model.device))
-        model.replay = reservoir(model, like, model._state)
-        if model.replay is not None:
-            model.replay.load_state(under("replay."))
-        model.episodes = Episodes(model.world.num_envs)
-        model.episodes.returns, model.episodes.lengths = tensors["returns"].numpy(), tensors["lengths"].numpy()
-        model.episodes.recent.extend((r, n, s) for r, n, s in meta["episodes"])
+    if tensors["rng"].shape == model.generator.get_state().shape:  # another kind of device draws other numbers
+        model.generator.set_state(tensors["rng"])
+    model.num_timesteps, model.updates, model._started = meta["num_timesteps"], meta["updates"], False
+
+
+def _episodes(model: MemoryPPO, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    """What is under way: the environments, and what the core remembers of each."""
+    core, batch = _under(tensors, "core."), model.world.num_envs
+    if len(tensors["starts"]) != batch:
+        raise ValueError(f"{len(tensors['starts'])} environments are under way, and there are {batch}")
+    empty = model.policy.core.initial_state(batch)
+    state = type(empty)(*(core[str(i)].to(model.device) for i in range(len(empty))))
+    if not model.world.resumable:  # new episodes begin: nothing of the old ones is carried over
+        fresh = {name: torch.zeros_like(tensors[name]) for name in ("returns", "lengths")}
+        tensors = tensors | fresh | {"starts": torch.ones_like(tensors["starts"])}
+    obs = model.world.load_state({name: part.numpy() for name, part in _under(tensors, "world.").items()})
+    model._state, model._starts = state, tensors["starts"].to(model.device)
+    model._obs = to_tensors(obs, model.policy.encoder.keys)
+    like = model.new_rollout(on_device(model._obs, model.device))
+    model.replay = reservoir(model, like, model._state)
+    if model.replay is not None:
+        model.replay.load_state(_under(tensors, "replay."))
+    model.episodes = Episodes(batch)
+    model.episodes.returns, model.episodes.lengths = tensors["returns"].numpy(), tensors["lengths"].numpy()
+    model.episodes.recent.extend((r, n, s) for r, n, s in meta["episodes"])
+    model._started = True
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: part for name, part in tensors.items() if name.startswith(prefix)}
 
 
 def save(model: MemoryPPO, path: str | Path) -> None:
     """Write one file of tensors and JSON; see `load`. The suffix .safetensors is added when missing."""
-    tensors, meta = snapshot(model)
+    tensors, meta = model.snapshot()
     spaces = {"observation_space": model.observation_space, "action_space": model.action_space}
     meta |= {"core": model.core_name} | {name: space_json.dump(space) for name, space in spaces.items()}
     checkpoint.save(_file(path), tensors, meta)
 
 
 def load(kind: type[MemoryPPO], path: str | Path, env: Any = None, device: str = "cpu") -> MemoryPPO:
-    """Read what `save` wrote; no code in the file is run. With `env` it can go on training, without it can act."""
+    """Read what `save` wrote; no code in the file is run. With `env` it can go on training, without it can act.
+
+    In the environments that it was saved with, `learn(..., reset_num_timesteps=False)` goes on in mid-episode; in
+    others with the same spaces it begins new episodes.
+
+    Raises:
+        ValueError: if `env` has other spaces.
+        CheckpointError: if the file is missing, damaged, or of another kind of agent.
+    """
     tensors, meta = checkpoint.load(_file(path))
     if not {"core", "config"} <= meta.keys():
         folder = _file(path).parent
@@ -96,24 +117,26 @@ def load(kind: type[MemoryPPO], path: str | Path, env: Any = None, device: str =
             f"{_file(path)} is the checkpoint of a run, which its folder explains: agents.load({str(folder)!r})."
         )
     settings: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in meta["config"].items()}
-    config = CORES[meta["core"]][0](**settings)
-    if env is None:
+    acting = env is None
+    if acting:
         env = Spaces(space_json.load(meta["observation_space"]), space_json.load(meta["action_space"]))
-    model = kind(meta["core"], env, config, meta["seed"], device)
-    if isinstance(env, Spaces):
-        model.policy.load_state_dict({n[7:]: part for n, part in tensors.items() if n.startswith("policy.")})
-        model.num_timesteps = meta["num_timesteps"]
-        if isinstance(model.policy.core, SuperposedCore) and meta["started"]:
-            model.resize(tensors["core.1"].shape[-1])  # D may have grown since
-    else:
-        try:
-            restore(model, tensors, meta)
-        except RuntimeError as error:
-            was = space_json.load(meta["observation_space"]), space_json.load(meta["action_space"])
-            raise ValueError(
-                f"{path} was trained on observations {was[0]} and actions {was[1]}, and env has "
-                f"{model.observation_space} and {model.action_space}: give an env with the same spaces, or none to act"
-            ) from error
+    try:
+        model = kind.remade(meta["core"], env, settings, meta["seed"], device)
+    except TypeError as error:
+        raise checkpoint.CheckpointError(
+            f"{_file(path)} has settings that {kind.__name__} does not: load it with the class that saved it ({error})."
+        ) from error
+    try:
+        model.restore(tensors, meta | {"started": False})
+    except RuntimeError as error:
+        was = space_json.load(meta["observation_space"]), space_json.load(meta["action_space"])
+        raise ValueError(
+            f"{path} was trained on observations {was[0]} and actions {was[1]}, and env has "
+            f"{model.observation_space} and {model.action_space}: give an env with the same spaces, or none to act"
+        ) from error
+    if meta["started"] and not acting:
+        with contextlib.suppress(ValueError, RuntimeError):  # other environments: it begins anew in them
+            model.restore(tensors, meta)
     return model
 
 

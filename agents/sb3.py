@@ -19,7 +19,7 @@ from gymnasium import spaces
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.utils import obs_as_tensor
 
-from agents.accounting import count_flops
+from agents.accounting import ADAM_STEP, count_flops
 
 if TYPE_CHECKING:
     from envs.world import World
@@ -188,9 +188,9 @@ class OnPolicyBridge(Bridge):
 
         with torch.random.fork_rng(devices=[]), _without_onednn():
             act = count_flops(lambda: self.policy(obs, *memory)) / self.n_envs
-            train = count_flops(update) / self.n_envs * self.n_epochs
+            train = count_flops(update) / self.n_envs + ADAM_STEP * trained_parameters(self) / self.batch_size
         self.policy.zero_grad(set_to_none=True)
-        return {"act": act, "train": train}
+        return {"act": act, "train": self.n_epochs * train}
 
     def _memory_inputs(self) -> tuple[Any, ...]:
         """What the policy takes beside observations."""
@@ -219,7 +219,8 @@ class DQNBaseline(Bridge, DQN):
         self.policy.zero_grad(set_to_none=True)
         # An update runs the network forwards and backwards and the target network forwards.
         updates = self.gradient_steps / self.iteration_steps
-        return {"act": act, "train": (learn + act) * self.batch_size * updates}
+        update = (learn + act) * self.batch_size + ADAM_STEP * trained_parameters(self)
+        return {"act": act, "train": update * updates}
 
 
 def build_ppo(config: SB3PPOConfig, world: World, seed: int, device: str) -> PPOBaseline:

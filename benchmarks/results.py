@@ -29,7 +29,7 @@ import results_page
 import torch
 from compiled import CompiledActor
 
-from experiments import bounds, cli, compare, grid, plan, run
+from experiments import bounds, cli, compare, grid, plan, provenance, run
 from experiments import config as configs
 from experiments.aggregate import aggregate
 from experiments.budget import human, slug
@@ -177,7 +177,7 @@ EXPERIMENTS = {
         ("EndlessTMaze-Uniform-L50-C10-v0", "EndlessTMaze-Fixed-L50-C10-v0", "EndlessTMaze-Fixed-L100-C10-v0"),
         why="A chain asks for one bit at a time, and a recurrent state of 120 bytes holds it as well. In "
         "corridors longer than those of the training it loses it, on some seeds; the matrix keeps it, since the "
-        "controller beside it cannot: what drops of the controller cost is a few hundredths in corridors of the "
+        "controller beside it cannot: what drops of the controller cost is about a hundredth in corridors of the "
         "training.",
     ),
     "equal-memory": equal(
@@ -302,12 +302,13 @@ def section(name: str, args: argparse.Namespace) -> str:
         sizes = sorted({job.scale for job in done if job.scale})
         words += ["--scales", *(f"{scale:g}" for scale in sizes)] if sizes else []
     words += ["--episodes", str(args.episodes)] if args.episodes else []
+    processors = (name for job in done for name in provenance.processors(job.folder))
     rows = compare.rows(play(experiment, done, args.episodes, args.workers))
     same = f" Everyone has the same budget, {experiment.agents[0].budget}." if experiment.equal else ""
     same += f" {results_page.TUNED}" if experiment.tuned else ""
     parts = [
         f"## {name}\n\n{experiment.about}{same}",
-        f"`python benchmarks/results.py {shlex.join(words)}`, {results_page.stamp()}",
+        f"`python benchmarks/results.py {shlex.join(words)}`, {results_page.stamp(processors)}",
         results_page.table(rows, experiment.columns(), experiment.score),
         learning(done) if experiment.curve else "",
         results_page.verdicts(rows, experiment.columns(), experiment.score),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from experiments import cli
+from experiments import cli, provenance
 from experiments.budget import human
 from experiments.scores import LOWER_IS_BETTER
 
@@ -26,9 +26,10 @@ had the same number of trials; the trainer is the same for all (the sb3 agents h
 collects 256 steps at a time instead of 2,048). How costs are counted: [comparison.md](comparison.md); what the scores
 are: [worlds.md](worlds.md#suites). Steps to 0.95 and the lowest value afterwards are of the mean success of a hundred
 training episodes, actions sampled, and controllers of the superposed agent dropped as in all of its training; in
-`timed-recall`, `timed-memory`, `tuned-recall` and `memory` they are not dropped (`controller_dropout` 0). Same seconds
-for everyone (`timed-*`) are of the wall clock, one run at a time, while other work kept the second core busy. All of
-`timed-rewrite`, and `superposed` where it drops controllers, ran on an Intel Xeon, which is faster than the EPYC.
+`timed-recall`, `timed-memory`, `tuned-recall` and `memory` they are not dropped (`controller_dropout` 0), and nowhere
+those of `slots`. Same seconds for everyone (`timed-*`) are of the wall clock, one run at a time, while other work kept
+the second core busy. All of `timed-rewrite`, and `superposed` where it drops controllers, ran on an Intel Xeon, which
+is faster than the EPYC.
 """
 TUNED = (
     "Settings are the best of as many trials for each, on seeds 0 and 1 at this budget, the defaults among them; the "
@@ -39,15 +40,12 @@ OURS = "superposed"
 Row = dict[str, Any]
 
 
-def stamp() -> str:
-    """Day and machine."""
-    try:
-        model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    except OSError:
-        model = None
-    cpu = model[1] if model else "an unknown processor"
+def stamp(trained_on: Iterable[str] = ()) -> str:
+    """Day and machine; `trained_on` are the processors of the runs, named where one is another than this."""
+    cpu, others = provenance.processor(), sorted(set(trained_on))
+    where = f"{cli.cores()} cores of {cpu}" + f", trained on {' and '.join(others)}" * (others not in ([], [cpu]))
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
-    return f"{time.strftime('%Y-%m-%d')}, {cli.cores()} cores of {cpu}, {gpu}, torch {torch.__version__.split('+')[0]}."
+    return f"{time.strftime('%Y-%m-%d')}, {where}, {gpu}, torch {torch.__version__.split('+')[0]}."
 
 
 def table(rows: list[Row], env_ids: Sequence[str], score: str) -> str:

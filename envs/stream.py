@@ -55,6 +55,7 @@ class Stream(Wrapper):
         if self.segment == before:
             return out
         final, ended = copy_obs(out.obs), out.terminated | out.truncated
+        reward, success = out.reward.copy(), out.success.copy()  # the same task may follow: its reset overwrites them
         for i in np.flatnonzero(ended).tolist():
             last = (
                 {k: part[i] for k, part in out.final_obs.items()}
@@ -63,7 +64,7 @@ class Stream(Wrapper):
             )
             write_row(final, i, last)
         obs = self.world.reset(self._seed + self.segment)
-        return out._replace(obs=obs, truncated=~out.terminated, final_obs=final)
+        return Transition(obs, reward, out.terminated, ~out.terminated, final, success)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the time, and the state of the present task: the others will begin anew."""

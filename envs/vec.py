@@ -274,12 +274,10 @@ def _as_obs(obs: Any) -> Obs:
     return obs
 
 
-def as_world(
-    env: World | VecEnv | gymnasium.Env[Any, Any] | VectorEnv[Any, Any, Any] | str, num_envs: int = 1
-) -> World:
+def as_world(env: World | VecEnv | gymnasium.Env[Any, Any] | WorldVectorEnv | str, num_envs: int = 1) -> World:
     """Return `env` as a World: a World, an id, one of the adapters, a gymnasium.Env or any SB3 VecEnv.
 
-    `num_envs` counts for an id only. TypeError for anything else.
+    `num_envs` counts for an id only. TypeError for anything else, gymnasium's own vector environments too.
     """
     if isinstance(env, World):
         return env
@@ -299,4 +297,7 @@ def as_world(
             env = Compact(env)
         single = env
         return GymWorld(lambda: single)
-    raise TypeError(f"cannot make a World of {type(env).__name__}: pass an id, a gymnasium.Env or an SB3 VecEnv.")
+    raise TypeError(
+        f"cannot make a World of {type(env).__name__}: pass an id, a gymnasium.Env or an SB3 VecEnv; for gymnasium's "
+        "vector environments their id, with num_envs."
+    )

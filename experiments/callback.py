@@ -203,8 +203,11 @@ class RunCallback(BaseCallback):
         return max((self.steps or 5_000_000) // CHECKS, 1)
 
     def _training_score(self) -> float | None:
-        """Mean success of the last 100 training episodes, or mean return where success is not defined."""
-        if not self.recent:
+        """Mean success of the last 100 training episodes, or mean return where success is not defined.
+
+        None before there are as many: the first to end are the quick ones, and a mean of a few is soon at 1.
+        """
+        if len(self.recent) < 100:
             return None
         returns, successes = np.array(self.recent).T
         return float(np.mean(returns if np.isnan(successes).all() else successes[~np.isnan(successes)]))

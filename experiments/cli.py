@@ -77,8 +77,21 @@ def parse(kind: type[T], argv: list[str]) -> tuple[T, dict[str, Any]]:
     path = getattr(args, "config", None)
     if path is not None:
         defaults, file_hp = read_file(kind, path)
-        args, hp = tyro.cli(kind, args=flags, default=defaults), file_hp | hp
+        args = tyro.cli(kind, args=flags, default=defaults)
+        beaten = _decided(args, getattr(defaults, "scale", ()))
+        hp = {name: value for name, value in file_hp.items() if name not in beaten} | hp
+    elif twice := _decided(args, ()) & set(hp):
+        names = " and ".join(f"--hp.{name}" for name in sorted(twice))
+        raise ValueError(f"{names} is said twice: leave it out, or leave out --num-envs or --scale, which decide it.")
     return args, hp
+
+
+def _decided(args: Any, scale: tuple[float, ...]) -> set[str]:
+    """Hyperparameters that flags of train.py decide: --num-envs says one; --scale, if new, solves for the widths."""
+    if not hasattr(args, "num_envs"):
+        return set()
+    widths = {agents.get(name).width or "" for name in args.agent} if args.scale != scale else set()
+    return widths | ({"num_envs"} if args.num_envs is not None else set())
 
 
 def _check_flags(kind: type, argv: list[str]) -> None:

@@ -17,6 +17,7 @@ import gymnasium
 
 import agents
 import envs
+from agents.config import completed
 from experiments import limits, stream
 from experiments.budget import Budget, slug
 
@@ -234,11 +235,10 @@ def read(path: Path) -> RunConfig:
 
 
 def _complete(config: RunConfig) -> RunConfig:
-    """Add hyperparameters that came later than a config.json, with their defaults: which change nothing."""
-    if config.agent not in agents.AGENTS or not isinstance(config.hp, dict):
+    """Add hyperparameters that came later than a config.json, at the values that change nothing."""
+    if config.agent not in agents.AGENTS or not isinstance(config.hp, dict) or not config.hp:
         return config
-    defaults = json.loads(json.dumps(asdict(kind(config.agent)())))
-    return replace(config, hp=defaults | config.hp) if config.hp else config
+    return replace(config, hp=json.loads(json.dumps(completed(kind(config.agent), config.hp))))
 
 
 def of(folder: Path) -> RunConfig:

@@ -195,7 +195,8 @@ def _dimension(entries: list[Entry]) -> Iterator[Plot]:
     points: dict[str, list[tuple[float, float, float, float]]] = defaultdict(list)
     for agent, mine in _by_agent(entries).items():
         changed, run = re.search(r" dim=(\d+)", agent), mine[0].row["run"]
-        dim = float(changed[1]) if changed else configs.of(Path(run)).hp.get("dim") if run else None
+        hp = configs.of(Path(run)).hp if run else {}
+        dim = float(changed[1]) if changed else (hp.get("grow") or [hp.get("dim")])[-1]
         for env_id in dict.fromkeys(e.row["env"] for e in mine) if dim else ():
             here = [e for e in mine if e.row["env"] == env_id]
             points[f"{mine[0].row['label']} {env_id}"].append(_point(float(dim or 0), here))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -37,11 +38,28 @@ def append(config: RunConfig) -> None:
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "python": platform.python_version(),
             "machine": f"{platform.system()} {platform.machine()}",
+            "processor": processor(),
             "versions": {name: metadata.version(name) for name in PACKAGES},
             "git": commit(),
         }
     )
     checkpoint.write_atomic(path, json.dumps(starts, indent=2).encode())
+
+
+def processor() -> str:
+    """Name the processor of this machine, as far as the system says."""
+    try:
+        model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        model = None
+    return model[1] if model else platform.processor() or "an unknown processor"
+
+
+def processors(folder: Path) -> set[str]:
+    """Processors that a run was trained on; none where an earlier version did not write them down."""
+    path = folder / "provenance.json"
+    starts = json.loads(path.read_text()) if path.exists() else []
+    return {start["processor"] for start in starts if "processor" in start}
 
 
 def commit() -> str | None:

@@ -271,11 +271,10 @@ def _saved(config: RunConfig, force: bool) -> tuple[dict[str, torch.Tensor], dic
 def done(config: RunConfig) -> bool:
     """Whether the run folder holds this very run, finished with this budget."""
     result = result_of(config.folder)
-    return bool(
-        result
-        and result["status"] == "finished"
-        and configs.read(config.folder / "config.json").budget == config.budget
-    )
+    if not result or result["status"] != "finished":
+        return False
+    found = configs.read(config.folder / "config.json")
+    return found.budget == config.budget and configs.fingerprint(found) == configs.fingerprint(config)
 
 
 def result_of(folder: Path) -> Any:

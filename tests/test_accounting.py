@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import agents
+import envs
 from agents import recurrence
 from agents.accounting import count_flops
 from agents.config import GRUConfig
@@ -140,5 +141,7 @@ def test_the_bytes_of_an_agent() -> None:
     moments = sum(part.nbytes for part in kept if part.dim())
     assert stats["optimizer_bytes"] == moments
     assert stats["buffer_bytes"] == model.rollout.nbytes() + 4 * stats["state_bytes"]
+    evaluated = agents.make("gru", envs.make("RecallMix-N8-D16-v0", 9), num_envs=4, num_steps=8, hidden=16)
+    assert evaluated.stats() == stats  # whatever number of environments it is played in
     dqn = agents.make("sb3-dqn", "CartPole-v1", buffer_size=1000).stats()
     assert dqn["buffer_bytes"] >= 1000 * 2 * 4 * 4 and dqn["flops_per_training_step"] > dqn["flops_per_step"] > 0

@@ -256,3 +256,17 @@ def test_less_than_what_is_done_and_foreign_worlds_are_refused(tmp_path: Path) -
 def test_an_id_brings_its_gamma_to_python() -> None:
     assert agents.make("gru", "Recall-N8-D0-v0").config.gamma == 0.5
     assert agents.make("gru", "Recall-N8-D0-v0", gamma=0.9).config.gamma == 0.9
+
+
+def test_flags_win_over_a_file(tmp_path: Path) -> None:
+    """--num-envs and --scale decide what the config.json of a run says; together with --hp they are one too many."""
+    path = tmp_path / "config.json"
+    job = {"agent": "gru", "env": "TMaze-L10-v0", "hp": {"num_envs": 64, "hidden": 64, "gamma": 0.5}}
+    path.write_text(json.dumps(job))
+    (plain,) = train.plan(*cli.parse(train.Args, ["--config", str(path)]))
+    (changed,) = train.plan(*cli.parse(train.Args, ["--config", str(path), "--num-envs", "8", "--scale", "16"]))
+    assert (plain.hp["num_envs"], plain.hp["hidden"]) == (64, 64)
+    assert (changed.hp["num_envs"], changed.hp["gamma"]) == (8, 0.5) and changed.hp["hidden"] > 200
+    for words in (["--scale", "4", "--hp.hidden", "8"], ["--num-envs", "4", "--hp.num-envs", "8"]):
+        with pytest.raises(ValueError, match="said twice"):
+            cli.parse(train.Args, ["--agent", "gru", "--env", "TMaze-L10-v0", *words])

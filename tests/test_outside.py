@@ -42,7 +42,16 @@ def test_three_lines_of_python(trained: RunConfig) -> None:
     assert actions.shape == (3,) and state[1].shape[-1] == 32
     assert agents.load(Path(trained.logdir), dim=64).predict(obs)[1][1].shape[-1] == 64  # the only run under it
     assert len(evaluate_policy(model, WorldVecEnv(trained.env, 2), n_eval_episodes=4)) == 2
-    agents.load(trained.folder, "RecallMix-N16-D0-v0").learn(256)  # and trains on
+    again = agents.load(trained.folder, "RecallMix-N16-D0-v0").learn(256)  # and trains on
+    assert again.world.num_envs == model.world.num_envs == HP["num_envs"]
+
+
+def test_a_checkpoint_from_before_it_grew_has_the_dimension_that_it_had(trained: RunConfig, tmp_path: Path) -> None:
+    config = replace(trained, budget="steps=1024", save_every=256, logdir=str(tmp_path))
+    run.train(config)
+    dims = [agents.load(config.folder, checkpoint=str(step)).policy.core.dim for step in (256, 512, 1024)]
+    assert dims[0] == 16 and dims[-1] == 32
+    assert agents.load(config.folder, checkpoint="256", dim=64).policy.core.dim == 64
 
 
 def test_what_cannot_be_loaded_is_explained(trained: RunConfig, tmp_path: Path) -> None:

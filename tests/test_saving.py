@@ -8,11 +8,15 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from stable_baselines3.common.vec_env import DummyVecEnv
-from test_ppo import ENV, Recorder, make, same_future
+from test_ppo import ENV, Recorder, make, same_future, weights
 
+import agents
+import envs
 from agents import checkpoint
 from agents.cores import CORES
+from agents.growing import GrowingPPO
 from agents.ppo import MemoryPPO
 
 
@@ -74,6 +78,43 @@ def test_a_world_that_cannot_be_saved_begins_new_episodes() -> None:
     resumed.restore(*model.snapshot())
     assert resumed._starts.all()  # so that no memory of the old ones is carried over
     assert not resumed.episodes.lengths.any()
+
+
+def test_an_agent_goes_on_in_other_environments_with_the_same_spaces(tmp_path: Path) -> None:
+    """Other worlds, or another number of them: the network, optimiser and counters, and new episodes."""
+    model = make("superposed").learn(64)
+    model.save(tmp_path / "agent")
+    for env in ("NoisyTMaze-M1-L20-v0", envs.make(ENV, 3)):
+        again = MemoryPPO.load(tmp_path / "agent", env)
+        assert torch.equal(weights(again), weights(model)) and again.num_timesteps == 64
+        assert again.optimizer.state_dict()["state"].keys() == model.optimizer.state_dict()["state"].keys()
+        assert again.learn(48, reset_num_timesteps=False).num_timesteps > 64
+
+
+def test_an_agent_that_was_loaded_to_act_says_what_it_costs_and_what_training_needs(tmp_path: Path) -> None:
+    model = make("superposed").learn(32)
+    model.save(tmp_path / "agent")
+    acting = MemoryPPO.load(tmp_path / "agent")
+    assert acting.stats() == model.stats()
+    with pytest.raises(ValueError, match="set_env"):
+        acting.learn(32)
+    acting.set_env(ENV)
+    acting.learn(32)
+
+
+def test_a_gru_that_grew_is_saved_and_loaded(tmp_path: Path) -> None:
+    model = agents.make("gru-growing", ENV, num_envs=4, num_steps=8)
+    model.learn(32)
+    model.widen(32)
+    model.save(tmp_path / "grown")
+    for env in (None, ENV):
+        loaded = GrowingPPO.load(tmp_path / "grown", env)
+        assert isinstance(loaded, GrowingPPO) and loaded.hidden == 32 and torch.equal(weights(loaded), weights(model))
+    same_future(model.learn(32, reset_num_timesteps=False), loaded.learn(32, reset_num_timesteps=False))
+    with pytest.raises(checkpoint.CheckpointError, match="class that saved it"):
+        MemoryPPO.load(tmp_path / "grown")
+    with pytest.raises(ValueError, match="leave out l2_init"):
+        agents.make("gru-growing", ENV, l2_init=1e-3)
 
 
 def test_another_environment_is_refused(tmp_path: Path) -> None:

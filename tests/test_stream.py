@@ -49,6 +49,20 @@ def test_a_stream_becomes_another_task_and_cuts_what_is_under_way() -> None:
     assert np.flatnonzero(cut).tolist() == [4, 9, 14]
 
 
+def test_a_task_that_follows_itself_keeps_the_reward_of_its_last_step() -> None:
+    alone, again = envs.make(IDS[0], 8), Stream({IDS[0]: envs.make(IDS[0], 8)}, repeats=9, share=3)
+    rng, kept = np.random.default_rng(0), 0
+    for _ in range(60):
+        actions = rng.integers(0, alone.action_space.n, 8)  # type: ignore[attr-defined]
+        alone.reset(1)
+        again.reset(1)
+        for _ in range(3):  # the third step is the first pass's last
+            one, other = alone.step(actions), again.step(actions)
+        assert np.array_equal(one.reward, other.reward) and np.array_equal(one.success, other.success, equal_nan=True)
+        kept += int(np.count_nonzero(one.reward))
+    assert kept
+
+
 def test_a_stream_continues_from_its_state() -> None:
     def make() -> Stream:
         return Stream({env_id: envs.make(env_id, 4) for env_id in IDS}, share=7)
