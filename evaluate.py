@@ -51,7 +51,7 @@ class Args:
     """best, last, or the steps of a numbered checkpoint."""
     deterministic: bool = True
     """Take the most likely action; --stochastic draws one instead."""
-    seed: int = 0
+    seed: int = 10_000
     """Seed of the worlds."""
     bounds: bool = True
     """Show random actions and, where it is known, the optimum beside the agents."""

@@ -73,7 +73,7 @@ class AtlasCodes(MazeCodes):
 
     def contexts(self, life: Life) -> float:
         """See `Encoder`."""
-        return float(life.senses[:, _CONTEXTS].mean())
+        return float(np.minimum(life.senses[:, _CONTEXTS], self._most).mean())
 
     def perceive(self, face: Face, life: Life, obs: Obs, starts: np.ndarray) -> Percept:
         """See `Encoder`."""
@@ -146,7 +146,7 @@ def _note(life: Life, b: int, code: np.ndarray) -> int:
 def _weigh(face: Face, life: Life, b: int, code: np.ndarray, fresh: np.ndarray, evidence: Evidence) -> None:
     """Add what facts (5,) just noted of a cell, -1 where there is none, say for and against every context."""
     row, place = np.empty(face.widths.shape[0], np.int64), code.copy()
-    for k in range(int(life.senses[b, _CONTEXTS])):
+    for k in range(min(int(life.senses[b, _CONTEXTS]), life.senses.shape[1] - _SCORES)):
         place[3] = k
         if recall(face, life.memory, b, place, row) == UNKNOWN:
             continue
@@ -184,10 +184,11 @@ def _explain(face: Face, life: Life, b: int, new: bool, stuck: bool, evidence: E
             _weigh(face, life, b, percept.codes[b, n], fresh, evidence)
     if stuck:  # whatever speaks for this context, its map leads nowhere
         senses[_SCORES:] = -np.inf
-    best, most = senses[_SCORES : _SCORES + int(senses[_CONTEXTS])].argmax(), senses.shape[0] - _SCORES
+    most, opened = senses.shape[0] - _SCORES, int(senses[_CONTEXTS])
+    best = senses[_SCORES : _SCORES + min(opened, most)].argmax()
     if senses[_SCORES + best] < -evidence.reluctance:
-        best = int(senses[_CONTEXTS]) % most
-        senses[_CONTEXTS] = min(senses[_CONTEXTS] + 1, most)
+        best = opened % most  # the oldest, when all are taken
+        senses[_CONTEXTS] += 1
         senses[_SCORES + best] = evidence.sticky
     changed, before = best != senses[_CONTEXT], int(senses[_CONTEXT])
     if changed and not evidence.gated:

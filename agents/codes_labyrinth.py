@@ -47,7 +47,7 @@ class LabyrinthCodes:
 
     def perceive(self, face: Face, life: Life, obs: Obs, starts: np.ndarray) -> Percept:
         """See `Encoder`."""
-        assert isinstance(obs, np.ndarray)
+        obs = obs["obs"] if isinstance(obs, dict) else obs
         places = obs[:, :-7].argmax(1) if self._identity else np.full(len(obs), -1)
         _perceive(face, self.plan.body, life, places, obs[:, -7:], starts, self._percept)
         return self._percept

@@ -9,8 +9,9 @@ from numba import njit
 from agents.codes import empty_percept, plan
 from agents.life import EXPLORE, NO_PLAN, Life, LifetimeConfig, Percept
 from agents.lifetime_memory import Face
+from envs.atlas import Atlas
+from envs.detour import Detour
 from envs.maze_view import DOOR_OPEN, EMPTY, FLOOR, GOAL, UNSEEN, VIEW
-from envs.trials import TrialWorld
 from envs.world import Obs, World
 
 HEADINGS = ((1, 0, 0, 0), (0, 1, 0, 0), (-1, 0, 0, 0), (0, -1, 0, 0))  # right, down, left, up
@@ -39,7 +40,7 @@ class MazeCodes:
 
     def __init__(self, world: World, settings: LifetimeConfig) -> None:
         size = int(getattr(world.unwrapped, "size", 21))
-        self._same_start = isinstance(world.unwrapped, TrialWorld)
+        self._same_start = isinstance(world.unwrapped, Atlas | Detour)
         tiles = 1 if size <= 2 * _TILE else (-(-size // _TILE)) ** 2
         ball = 64 if size <= 2 * _TILE else 128 if size <= 4 * _TILE else 256
         located = isinstance(world.observation_space, Dict) and "x" in world.observation_space.spaces

@@ -108,6 +108,14 @@ class Endotaxis(Lifetime):
         return self.encoder.act(state.life, percept, directions), state
 
     @override
+    def vitals(self, state: Any) -> dict[str, float]:
+        return super().vitals(state.life)
+
+    @override
+    def memory_image(self, state: Any) -> np.ndarray:
+        return super().memory_image(state.life)
+
+    @override
     def stats(self) -> dict[str, float]:
         field = sum(part.nbytes for part in self.initial_field(1)[1:])
         stats = super().stats()

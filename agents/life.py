@@ -1,5 +1,8 @@
 """What the lifetime agent is made of, as data: its settings, its body, its budget, its state, what it perceives.
 
+Kernels are compiled with these constants and types: what changes here changes them (see `envs.kernel_cache`, which
+looks for the word @internal).
+
 Axes: B lives, A directions, J drives, G groups, Q places of the queue, N facts, R and W registers and notes.
 """
 

@@ -84,6 +84,7 @@ class Lifetime:
         starts = np.zeros(lives, np.bool_) if episode_start is None else np.asarray(episode_start, np.bool_)
         if state is None:
             state, starts = self.initial_state(lives), np.ones(lives, np.bool_)
+            self._work[:] = 0
         for b in np.flatnonzero(starts).tolist():
             clear(state, b)
         percept = self.encoder.perceive(self.face, state, observation, starts)
@@ -101,8 +102,8 @@ class Lifetime:
             "contexts": self.encoder.contexts(state),
             "known_places": places,
             "unplanned": unplanned / max(decisions, 1.0),
-            "reads": state.memory.work[:, 0].mean() / max(decisions, 1.0),
-            "writes": state.memory.work[:, 1].mean() / max(decisions, 1.0),
+            "reads": float(self._work[1] / max(self._work[0], 1)),  # of all lives since the first, as they are counted
+            "writes": float(self._work[2] / max(self._work[0], 1)),
             "read_error": self._read_error(state),
         }
 

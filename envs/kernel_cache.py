@@ -1,6 +1,7 @@
 """Where compiled kernels are kept: a folder named after the sources of all kernels, so that none goes stale.
 
-numba compares a cached kernel with the file that defines it, not with the files of the kernels that it calls.
+numba compares a cached kernel with the file that defines it, not with the files of the kernels that it calls. A file
+that has no kernel, only constants and types that kernels are compiled with, says `@internal` in a comment.
 `envs` imports this first, because a kernel takes its folder when it is defined.
 """
 

@@ -1,4 +1,8 @@
-"""The best that can be done in the labyrinth by one who knows the maze, but not where the water is."""
+"""The best exploration of the labyrinth by one who knows the maze, but not where the water is.
+
+Of success, the share of the ends seen, it is the optimum. Of return it is not: who gives up the tour for the water
+once it is found gets a little more.
+"""
 
 from __future__ import annotations
 

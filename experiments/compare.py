@@ -37,8 +37,8 @@ class Settings:
     """best, last or a number of steps."""
     deterministic: bool = True
     """Take the most likely action instead of drawing one."""
-    seed: int = 0
-    """Seed of the worlds, and of agents without training."""
+    seed: int = 10_000
+    """Seed of the worlds, and of agents without training; far from those that agents train with."""
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     """Arguments of the environments; an agent's own environment has those of its training as well."""
 

@@ -113,7 +113,7 @@ def run_jobs(
 ) -> list[Outcome]:
     """Run every job, `workers` at a time; returns all outcomes, in the order of the jobs. RunError as in `check`.
 
-    Ctrl-C and SIGTERM are passed on to the workers, which save and stop; jobs not yet begun are left out.
+    Ctrl-C and SIGTERM are passed on to the workers, which save and stop; jobs not yet begun end as they do.
     """
     waiting, running = deque(check(configs, resume, force)), list[Worker]()
     outcomes: dict[Path, Outcome] = {}
@@ -134,7 +134,8 @@ def run_jobs(
                     outcomes[worker.config.folder] = outcome
                     display.end(outcome)
     display.close()
-    return [outcomes[c.folder] for c in configs if c.folder in outcomes]
+    left = {config.folder: Outcome(config, 128 + stopped[0], "not begun") for config in waiting if stopped}
+    return [(outcomes | left)[config.folder] for config in configs]
 
 
 def _start(waiting: deque[RunConfig], running: list[Worker], outcomes: dict[Path, Outcome], workers: int) -> None:

@@ -88,23 +88,39 @@ def tune(args: Args, hp: dict[str, Any], command: str) -> Path:
     study = optuna.create_study(
         study_name=base.label,
         storage=optuna.storages.JournalStorage(backend),
-        sampler=optuna.samplers.TPESampler(seed=0),
         direction="maximize",
         load_if_exists=True,
     )
-    if not study.trials:
-        study.enqueue_trial({name: base.hp[name] for name in mine if _inside(base.hp[name], mine[name])})
+    study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))  # begun again it does not propose the same
+    defaults = {name: base.hp[name] for name in mine if _inside(base.hp[name], mine[name])}
+    for first in _interrupted(study) if study.trials else [defaults]:
+        study.enqueue_trial(first)
 
     def objective(trial: Any) -> float:
         chosen = {name: _suggest(trial, name, where) for name, where in mine.items()}
-        results = [run.train(_config(args, hp | chosen, trial.number, seed), resume=True) for seed in args.seed]
+        results = list[Result]()
+        for seed in args.seed:
+            results.append(run.train(_config(args, hp | chosen, trial.number, seed), resume=True))
+            if results[-1].signum:  # Ctrl-C ended that run, and ends all of this: half a trial is none
+                raise KeyboardInterrupt
         trial.set_user_attr("flops", sum(result.flops for result in results))
         return float(np.mean([score(result) for result in results]))
 
-    done = sum(trial.state.is_finished() for trial in study.trials)
+    done = sum(trial.value is not None for trial in study.trials)
     study.optimize(objective, n_trials=max(args.trials - done, 0))
     _write(folder, study, args, hp, command)
     return folder
+
+
+def _interrupted(study: Any) -> list[dict[str, Any]]:
+    """Settings of trials that were begun and not ended, and that do not wait for another try already."""
+    tried = [t.params for t in study.trials if t.value is not None]
+    tried += [t.system_attrs["fixed_params"] for t in study.trials if t.state.name == "WAITING"]
+    found = list[dict[str, Any]]()
+    for trial in study.trials:
+        if trial.value is None and trial.params and trial.params not in [*tried, *found]:
+            found.append(trial.params)
+    return found
 
 
 def score(result: Result) -> float:
