@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -87,7 +87,8 @@ def players(args: Args) -> list[Player]:
     if args.agent:
         folders = [folder for folder in folders if configs.of(folder).agent in wanted] if wanted else folders
         if not folders:
-            raise ValueError(f"none of these runs is of {', '.join(wanted)}.")
+            there = sorted({configs.of(folder).agent for folder in compare.find_runs(list(args.runs))})
+            raise ValueError(f"none of these runs is of {', '.join(wanted)}; they are of {', '.join(there)}.")
     for path in (checkpoint_path(folder, args.checkpoint) for folder in folders):
         if not path.is_file():
             checkpoint.load(path)  # CheckpointError, now and not when the others have played
@@ -110,9 +111,20 @@ def games(args: Args, hp: dict[str, Any]) -> list[tuple[Player, str, dict[str, A
         played += product([who], ids or own, mine)
     if args.mice:  # the page shows these beside, in the first maze
         played += [(name, ids[0], {}) for name in labyrinth_page.BESIDE if name not in args.agent]
+    for env_id in dict.fromkeys(env_id for _, env_id, _ in played):
+        configs.check_env(env_id, cli.pairs(args.env_kwargs))  # now and not when the others have been played
     if not played:
         raise ValueError("nothing to evaluate: name run folders, or agents without training: --agent random --env ID.")
     return played
+
+
+def worlds(played: list[tuple[Player, str, dict[str, Any]]], settings: compare.Settings) -> dict[str, compare.Settings]:
+    """Settings of each environment for agents without training: with the arguments that the first run in it has."""
+    kwargs = {env_id: dict[str, Any]() for _, env_id, _ in played}
+    for config in (configs.of(who) for who, _, _ in reversed(played) if isinstance(who, Path)):
+        if config.env in kwargs:
+            kwargs[config.env] = config.env_kwargs
+    return {env_id: replace(settings, env_kwargs=own | settings.env_kwargs) for env_id, own in kwargs.items()}
 
 
 def play(
@@ -124,7 +136,9 @@ def play(
     """
     entries, films, lives = list[compare.Entry](), dict[tuple[str, str], Film](), dict[str, list[Life]]()
     unfit = list[Unfit]()
-    names = compare.labels(list(dict.fromkeys(who for who, _, _ in played if isinstance(who, Path))))
+    runs = list(dict.fromkeys(who for who, _, _ in played if isinstance(who, Path)))
+    names = compare.labels(runs, together=bool(args.env or args.suite))
+    beside = worlds(played, settings)
     for who, env_id, change in played:
         print(f"{who} on {env_id} {change or ''}".rstrip(), file=sys.stderr)
         filmed = [Film()] if (args.report and not args.mice) or (args.video and env_id == played[0][1]) else []
@@ -133,7 +147,8 @@ def play(
         act = logs[0].before if logs else None
         try:
             label = names[who] if isinstance(who, Path) else ""
-            entry = compare.play(who, env_id, settings, change, act, [*filmed, *kept, *logs], writer, label)
+            how = settings if isinstance(who, Path) else beside[env_id]
+            entry = compare.play(who, env_id, how, change, act, [*filmed, *kept, *logs], writer, label)
         except Unfit as error:
             unfit.append(error)
             if len(played) > 1:
@@ -173,17 +188,18 @@ def main(argv: list[str]) -> int:
     entries, films, lives = play(played, settings, args, writer)
     if writer:
         writer.close()
-    if args.video and films:
-        shown = [film for (_, env_id), film in films.items() if env_id == played[0][1]]
-        print(f"wrote {args.video}, {Film.write(args.video, shown)} frames", file=sys.stderr)
     if args.bounds:
         ready = tuple(who for who in args.agent if not agents.get(who).trained)
         for env_id in dict.fromkeys(env_id for _, env_id, _ in played):
-            entries += bounds.bounds(env_id, settings, but=ready)
+            entries += bounds.bounds(env_id, worlds(played, settings)[env_id], but=ready)
     rows = compare.rows(entries)
     print(tables.FORMATS[args.table](rows))
     if args.suite and args.table == "md":
         print(tables.references(SUITES[args.suite].references))
+    if args.video:
+        shown = [film for (_, env_id), film in films.items() if env_id == played[0][1]]
+        done = f"wrote {args.video}, {Film.write(args.video, shown)} frames" if shown else "no film: nobody plays it"
+        print(f"{done} ({played[0][1]})", file=sys.stderr)
     if args.report:
         from experiments import report
 

@@ -14,7 +14,7 @@ from envs.world import Obs, World
 
 _WATER, _HOME = 1, 2  # drives
 _WAY, _ENTRY, _NEXT, _LOST, _CLOCK, _THIRST, _ARMED = range(7)  # registers
-_STEM, _END, _AT_HOME, _REWARD = 0, 3, 4, 6  # of the seven numbers that are felt
+_END, _AT_HOME, _REWARD = 3, 4, 6  # of the seven numbers that are felt
 _BACK = 2
 FIRST_THIRST, PATIENCE = 60.0, 1.25
 

@@ -49,7 +49,6 @@ class Lifetime:
         )
         self.queue = plan.queue if config.queue is None else config.queue
         self.face, _ = self._memory(1)
-        self.num_envs = world.num_envs
         self._work = np.zeros(3)  # decisions, reads, writes of the lives played last
 
     def _memory(self, lives: int) -> tuple[Face, Memory]:

@@ -45,6 +45,9 @@ class MemoryPPO:
         config: every setting; the core's defaults if None.
         seed: of parameters, action sampling, minibatches and environments.
         device: "cpu", "cuda", ...
+
+    Raises:
+        ValueError: if there is no such core, or the action space is neither Discrete nor MultiDiscrete.
     """
 
     DIAGNOSED = 4  # environments whose memory is looked into for the log, once an iteration
@@ -52,6 +55,8 @@ class MemoryPPO:
     def __init__(
         self, core: str, env: Any, config: PPOConfig | None = None, seed: int = 0, device: str | torch.device = "cpu"
     ) -> None:
+        if core not in CORES:
+            raise ValueError(f"unknown core {core!r}: the first argument is one of {', '.join(CORES)}.")
         self.core_name, self.config, self.seed = core, config or CORES[core][0](), seed
         self.device = torch.device(device)
         self._venv: VecEnv | None = None

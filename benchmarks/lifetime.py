@@ -3,7 +3,7 @@
     python benchmarks/lifetime.py [labyrinth keydoor routes atlas capacity cost] [--lives 100] [--seed 100]
 
 Every table but `cost` is a call of evaluate.py, printed before it is made. Seeds from 100 on were never used to tune.
-`capacity` sets the matrix against tables of the same bytes. `cost` is what a decision costs, early and late in a life.
+`capacity` looks for the smallest matrix and table that do. `cost` is what a decision costs, early and late in a life.
 """
 
 from __future__ import annotations

@@ -58,7 +58,8 @@ class Labyrinth(KernelWorld):
         Knows the maze and not the port: depth-first search, then a patrol of all ends, and a direct way in from
         home whenever the port is armed (`envs.labyrinth_oracle`). Success is the share of perfect runs (the
         direct way in, depth - 1 moves from node 0) among the bouts that reach the port in the last quarter of
-        the life, 0 without one: oracle 1.0, random .01. Return says little: camping at the port gives as much, and a little more.
+        the life, 0 without one: oracle 1.0, random .01. Return says little: camping at the port gives as much, and a
+        little more.
     Registered ids
         `Labyrinth-v0`, `Labyrinth-Depth{depth}-v0` (id track, free port);
         `Labyrinth-[Local-|Drift-|Noisy-][Bout-|Unrewarded-]v0` in all combinations. Drift is the local track with

@@ -11,7 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from experiments.stats import bootstrap_means
 
-TAGS = ("rollout/", "eval/", "suite/")
+TAGS = ("rollout/", "eval/", "stream/")
 POINTS = 200
 """Most points of an averaged curve."""
 

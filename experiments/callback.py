@@ -38,7 +38,7 @@ EVAL_SEED = 1_000_003
 
 
 class Stop(Exception):
-    """Raised at an iteration boundary to end training; `signum` is the signal that asked, 0 the clock."""
+    """Raised at an iteration boundary to end training; `signum` is the signal that asked, 0 the budget."""
 
     def __init__(self, signum: int = 0) -> None:
         super().__init__(signum)
@@ -46,7 +46,7 @@ class Stop(Exception):
 
 
 class RunCallback(BaseCallback):
-    """See the module. `steps` is the number of environment steps to reach, None where the clock decides."""
+    """See the module. `steps` is the number of environment steps to reach, None where clock or meter decide."""
 
     def __init__(
         self, config: RunConfig, logger: RunLogger, monitor: Monitor, cost: Bill, steps: int | None, bar: bool
@@ -59,7 +59,6 @@ class RunCallback(BaseCallback):
         self.meter = Meter()
         self.seconds_limit = self.flops_limit = float("inf")
         self.best: float | None = None
-        self.last_eval: dict[str, float] = {}
         self.recent: deque[tuple[float, float]] = deque(maxlen=100)
         self.boundary = 0
         self.course: Course | None = None
@@ -153,7 +152,7 @@ class RunCallback(BaseCallback):
         """Continue from the `run` part of a checkpoint's description."""
         self.clock = Clock(state["seconds"], state["cpu_seconds"])
         self.meter = Meter(state["meter"])
-        self.best, self.last_eval = state["best"], state["last_eval"]
+        self.best = state["best"]
         self.recent.extend((r, s) for r, s in state["recent"])
         self.boundary = state["boundary"]
         self.due |= {k: v for k, v in state["due"].items() if k in self.due}
@@ -168,7 +167,6 @@ class RunCallback(BaseCallback):
             "cpu_seconds": self.clock.cpu_seconds,
             "meter": self.meter.parts,
             "best": self.best,
-            "last_eval": self.last_eval,
             "recent": list(self.recent),
             "boundary": self.boundary,
             "due": self.due,
@@ -219,16 +217,16 @@ class RunCallback(BaseCallback):
             episodes = evaluate(self.model, world, self.config.eval_episodes, self.config.seed + EVAL_SEED)
         finally:
             world.close()
-        self.last_eval = {
+        found = {
             "eval/mean_reward": episodes.mean_return,
             "eval/mean_ep_length": episodes.mean_length,
         }
         if not np.isnan(episodes.mean_success):
-            self.last_eval["eval/success_rate"] = episodes.mean_success
-        for name, value in self.last_eval.items():
+            found["eval/success_rate"] = episodes.mean_success
+        for name, value in found.items():
             self.log.record(name, value)
         self.log.dump(step)
-        return self.last_eval.get("eval/success_rate", episodes.mean_return)
+        return found.get("eval/success_rate", episodes.mean_return)
 
 
 @contextlib.contextmanager

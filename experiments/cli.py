@@ -72,7 +72,7 @@ def parse(kind: type[T], argv: list[str]) -> tuple[T, dict[str, Any]]:
         sys.exit(0)
     _check_flags(kind, argv)
     flags = [{"--stochastic": "--no-deterministic"}.get(a, a) for a in argv]
-    epilog = "Also: --hp.NAME VALUE (hyperparameters), --list agents|envs|suites, --version."
+    epilog = "Also: --hp.NAME VALUE (hyperparameters), --list agents|envs|suites|hp, --version."
     args = tyro.cli(kind, args=flags, description=f"{kind.__doc__}\n\n{epilog}")
     path = getattr(args, "config", None)
     if path is not None:
@@ -235,11 +235,15 @@ def show_list(words: list[str]) -> None:
     elif words == ["suites"]:
         for name, suite in SUITES.items():
             print(f"{name:<17}{suite.about}\n{'':<17}{', '.join(suite.env_ids)}")
+    elif words == ["hp"]:
+        for name, agent in agents.AGENTS.items():
+            defaults = (f"{f.name}={f.default}" for f in fields(agent.config))
+            print(f"{name:<16}{' '.join(defaults) or '-'}")
     elif words == ["envs"]:
         print(*envs.ids(), sep="\n")
         print("and other numbers in these, MiniGrid-*, BabyAI-*, and every other id that gymnasium knows.")
     else:
-        raise ValueError("--list takes one of: agents, envs, suites.")
+        raise ValueError("--list takes one of: agents, envs, suites, hp.")
 
 
 def describe(config: RunConfig) -> str:

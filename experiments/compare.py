@@ -60,18 +60,25 @@ def find_runs(paths: list[Path]) -> list[Path]:
     return sorted(found)
 
 
-def labels(folders: list[Path]) -> dict[Path, str]:
-    """What each run is called in a table: its agent, and where a seed would be there twice, also its log folder."""
+def labels(folders: list[Path], together: bool = False) -> dict[Path, str]:
+    """What each run is called in a table: its agent, and where a seed would be there twice, also its log folder.
+
+    Where runs play `together` in the same environments, an agent that was trained on several also has theirs.
+    """
     found = {folder: configs.of(folder) for folder in folders}
     homes = {folder: os.path.abspath(folder.resolve() / "../../..") for folder in folders}
     seeds = Counter((c.env, c.label, c.seed) for c in found.values())
     twice = {(env, label) for (env, label, _), number in seeds.items() if number > 1}
-    return {
-        folder: f"{c.label} {os.path.relpath(homes[folder], os.path.commonpath(homes.values()))}"
-        if (c.env, c.label) in twice
-        else c.label
-        for folder, c in found.items()
-    }
+    trained_on = {label: {c.env for c in found.values() if c.label == label} for _, label, _ in seeds}
+    names = {}
+    for folder, c in found.items():
+        parts = [c.label]
+        if together and len(trained_on[c.label]) > 1:
+            parts.append(c.env)
+        if (c.env, c.label) in twice:
+            parts.append(os.path.relpath(homes[folder], os.path.commonpath(homes.values())))
+        names[folder] = " ".join(parts)
+    return names
 
 
 def load(folder: Path, world: envs.World, name: str = "last", hp: dict[str, Any] | None = None) -> Any:

@@ -24,7 +24,7 @@ import agents
 from agents import checkpoint, kernels
 from agents.encoder import to_tensors
 from agents.ppo import MemoryPPO
-from experiments import cli, run
+from experiments import cli, compare, run
 from experiments import config as configs
 
 
@@ -105,7 +105,10 @@ def main(argv: list[str]) -> int:
     """Run the command line and return the exit code."""
     if len(argv) != 2:
         raise ValueError("give a run folder and where to export it: python -m experiments.export RUN FILE.onnx|FOLDER")
-    source, target = Path(argv[0]), Path(argv[1])
+    found, target = compare.find_runs([Path(argv[0])]), Path(argv[1])
+    if len(found) > 1:
+        raise ValueError(f"{argv[0]} holds {len(found)} runs: name one of {', '.join(map(str, found))}.")
+    (source,) = found
     if target.suffix == ".onnx":
         names = onnx(agents.load(source), target)
         print(f"wrote {target}, inputs {', '.join(names)}")

@@ -108,10 +108,10 @@ def _lines(entries: list[Entry]) -> tuple[tuple[str, float], ...]:
     return tuple(lines)
 
 
-def _by_agent(entries: list[Entry], bounds: bool = False) -> dict[str, list[Entry]]:
+def _by_agent(entries: list[Entry]) -> dict[str, list[Entry]]:
     groups: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
-        if bounds or entry.row["agent"] not in BOUNDS:
+        if entry.row["agent"] not in BOUNDS:
             groups[entry.row["agent"]].append(entry)
     return groups
 

@@ -80,9 +80,9 @@ class Monitor:
             self._file.truncate(size)
             self._file.seek(0, 2)
 
-    def write(self, reward: float, length: int, seconds: float, success: float | None) -> None:
-        """Add an episode."""
-        share = "" if success is None or np.isnan(success) else f"{float(success):.6g}"
+    def write(self, reward: float, length: int, seconds: float, success: float) -> None:
+        """Add an episode; a success of NaN means nothing and is left out."""
+        share = "" if np.isnan(success) else f"{float(success):.6g}"
         self._file.write(f"{reward:.6f},{length},{seconds:.6f},{share}\n".encode())
 
     def flush(self) -> int:

@@ -4,6 +4,8 @@
     provenance.json     command, versions, git commit and machine of each start
     result.json         how it ended, with exact counts
     monitor.csv         every training episode, in the format of SB3's Monitor
+    stream.json         with --stream: how each task went
+    log.txt             what it printed, where it was one of several
     events.out.*        TensorBoard
     last.safetensors    to continue from; best.safetensors; step-*.safetensors with --save-every
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from envs.world import Transition, World
-from experiments.evaluation import Life, Watch
+from experiments.evaluation import Watch
 
 FPS = 8
 MOST_FRAMES = 400
@@ -46,9 +46,6 @@ class Film(Watch):
             self._path.append(None)
         if not self._over and len(self.frames) < self._most:
             self._take()
-
-    def end(self, life: Life) -> None:
-        """Nothing: `step` has seen it."""
 
     def of(self, title: str) -> Film:
         """Write the agent's name on it, and return it."""

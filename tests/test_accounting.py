@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 import agents
 import envs
-from agents import recurrence
 from agents.accounting import count_flops
 from agents.config import GRUConfig
 from agents.cores import GRUCore
@@ -28,7 +27,7 @@ def test_linear_layer() -> None:
     assert count_flops(lambda: linear(x)) == 2 * B * 64 * 128
 
 
-@pytest.mark.parametrize("hidden", [16, 64])  # on the compiled path, and off it
+@pytest.mark.parametrize("hidden", [16, 100])  # one that acts in a compiled loop, and one that does not
 def test_gru_core(hidden: int) -> None:
     core = GRUCore(X, GRUConfig(hidden=hidden))
     xs, starts = torch.zeros(T, B, X), torch.zeros(T, B, dtype=torch.bool)
@@ -40,14 +39,6 @@ def test_gru_core(hidden: int) -> None:
     assert ys.shape == (T, B, hidden)
     # backwards: each recurrent product twice, that of the input once, because the input needs no gradient
     assert 0.98 < (with_backward - found) / (T * B * 2 * 3 * hidden * (X + 2 * hidden)) < 1.1
-
-
-def test_compiled_and_plain_path_cost_the_same() -> None:
-    core, before = GRUCore(X, GRUConfig(hidden=recurrence.SMALL)), recurrence.SMALL
-    xs, starts = torch.zeros(T, B, X), torch.zeros(T, B, dtype=torch.bool)
-    n = core.output_width
-    assert count_flops(lambda: core.unroll(xs, core.initial_state(B), starts)) > T * B * 2 * 3 * n * (X + n)
-    assert before == recurrence.SMALL  # put back
 
 
 def memory_inputs(u: int, v: int, dim: int, heads: int) -> tuple[SuperposedMemory, list[Any]]:

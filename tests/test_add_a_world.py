@@ -35,7 +35,9 @@ def add_rows(file: Path, block: str) -> None:
 
 def test_the_page_can_be_followed(tmp_path: Path) -> None:
     for name in ("agents", "envs", "experiments", "tests"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("test_add_a_world.py"))
+        shutil.copytree(
+            ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("test_add_a_world.py", "__pycache__")
+        )
     for name in ("pyproject.toml", "train.py", "evaluate.py"):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "benchmarks").mkdir()

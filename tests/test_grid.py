@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -134,13 +135,35 @@ def test_what_is_finished_is_skipped_and_what_is_claimed_is_waited_for(tmp_path:
     held.folder.mkdir(parents=True)
     claim = run.lock(held.folder)
     claim.__enter__()
-    threading.Timer(1.0, claim.__exit__, (None, None, None)).start()
+    begun = list[bool]()
+
+    def let_go() -> None:
+        while (run.result_of(half.folder) or {}).get("steps") != 4096:
+            time.sleep(0.05)
+        begun.append((held.folder / "log.txt").exists())
+        claim.__exit__(None, None, None)
+
+    threading.Thread(target=let_go).start()
     outcomes = grid.run_jobs([done, half, held], workers=3, resume=True)
+    assert begun == [False]
     assert [o.exit_code for o in outcomes] == [0, 0, 0] and outcomes[0].message == "finished before"
     assert [starts(job) for job in (done, half, held)] == [1, 2, 1]
     with pytest.raises(run.RunError, match="--resume"):  # another budget is not the same command
         grid.run_jobs([replace(done, budget="steps=8192")], workers=1)
     assert grid.run_jobs([done, held], workers=1)[1].message == "finished before"  # the same one is
+
+
+def test_jobs_that_a_signal_left_out_are_not_done(tmp_path: Path) -> None:
+    """Both wait for another process when Ctrl-C comes."""
+    held = jobs(tmp_path)[:2]
+    with contextlib.ExitStack() as stack:
+        for job in held:
+            job.folder.mkdir(parents=True)
+            stack.enter_context(run.lock(job.folder))
+        threading.Timer(0.5, signal.raise_signal, (signal.SIGINT,)).start()
+        outcomes = grid.run_jobs(held, workers=2)
+    assert [(o.exit_code, o.message) for o in outcomes] == [(130, "not begun")] * 2
+    assert grid.exit_code(outcomes) == 130 and "2 of 2 jobs did not finish" in grid.failures(outcomes)
 
 
 def test_five_kills_change_nothing(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def test_page_shows_agents_beside_mice_and_walks(tmp_path: Path, capsys: pytest.
     text = page.read_text()
     for name in ("19 mice", "lifetime-table, Labyrinth-v0", "random, Labyrinth-v0", "four-bias", "oracle"):
         assert name in text
-    assert "never" in text, "nobody is steady after 600 steps of a random walk"
+    assert ", never in " in text, "nobody is steady after 600 steps of a random walk"
     assert 'src="http' not in text and "<link" not in text and "<script" not in text, "self-contained"
     assert {file.name for file in (tmp_path / "labyrinth_files").iterdir()} == {
         f"{name}.{kind}" for name in ("run-length", "new-ends") for kind in ("png", "csv")

@@ -250,8 +250,10 @@ def test_without_a_pose_nothing_draws_a_search() -> None:
 
 def test_without_pose_every_trial_of_a_maze_is_new_and_still_succeeds() -> None:
     world = envs.make("BraidedMaze-11-v0", 2, trials=2)
-    traces, _ = play(agents.make("lifetime-table", world), world, 250)
+    agent = agents.make("lifetime-table", world)
+    traces, state = play(agent, world, 250)
     assert (traces["reached"].sum(0) >= 2).all()
+    assert (state.senses[:, 3] >= 1).all(), "the trial is part of where a place is"
 
 
 @pytest.mark.parametrize("contexts", ["inferred", "oracle", "none", "told"])

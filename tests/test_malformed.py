@@ -74,7 +74,7 @@ PLANS: list[tuple[list[object], str]] = [
     (["--shard", "4/3"], "--shard takes K/N"),
     (["--shard", "third"], "--shard takes K/N"),
     (["--env-kwargs", "n"], "NAME=VALUE, got 'n'"),
-    (["--env-kwargs", "m=3"], "m"),
+    (["--env-kwargs", "m=3"], "takes no argument 'm'"),
     (["--workers", 0, "--seed", 0, 1], "--workers"),
     (["--num-threads", 0], "--num-threads"),
     (["--seed", -1], "seed"),
@@ -116,16 +116,16 @@ FILES: dict[str, tuple[str, str]] = {
     "not.json": ('{"env": ', "cannot read"),
     "list.json": ("[1, 2]", "list.json"),
     "key.toml": ('enw = "CartPole-v1"', "Did you mean 'env'"),
-    "hp.toml": (f'env = "{ENV}"\nhp = 3', "hp"),
-    "seed.toml": (f'env = "{ENV}"\nseed = "one"', "seed"),
-    "agent.toml": (f'env = "{ENV}"\nagent = 3', "agent"),
+    "hp.toml": (f'env = "{ENV}"\nhp = 3', "must be a table"),
+    "seed.toml": (f'env = "{ENV}"\nseed = "one"', "cannot be 'one'"),
+    "agent.toml": (f'env = "{ENV}"\nagent = 3', "cannot be 3"),
     "flat.toml": (f'env = "{ENV}"\nlearning_rate = 0.1', "flat.toml is a hyperparameter: write it below a line [hp]"),
     "resume.toml": (f'env = "{ENV}"\nresume = true', "resume.toml cannot be True:"),
     "inner.toml": (f'env = "{ENV}"\n[hp]\nhiden = 3', "hiden"),
-    "number.toml": ("env = 3", "env"),
-    "budget.toml": (f'env = "{ENV}"\nbudget = [1]', "budget"),
-    "bool.toml": (f'env = "{ENV}"\nforce = "perhaps"', "force"),
-    "path.toml": (f'env = "{ENV}"\nlogdir = 7', "logdir"),
+    "number.toml": ("env = 3", "cannot be 3"),
+    "budget.toml": (f'env = "{ENV}"\nbudget = [1]', "needs a number"),
+    "bool.toml": (f'env = "{ENV}"\nforce = "perhaps"', "cannot be 'perhaps'"),
+    "path.toml": (f'env = "{ENV}"\nlogdir = 7', "cannot be 7"),
 }
 
 
@@ -194,7 +194,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "hp is no table": (lambda f: edit(f, hp=3), "hp"),
     "unknown hp": (lambda f: edit(f, hp={"hiden": 3}), "hiden"),
     "hp of another type": (lambda f: edit(f, hp={"hidden": "wide"}), "hidden"),
-    "seed is a word": (lambda f: edit(f, seed="one"), "renamed|seed"),
+    "seed is a word": (lambda f: edit(f, seed="one"), "renamed|seed is 'one'"),
     "renamed": (lambda f: edit(f, name="b"), "was renamed"),
     "cut checkpoint": (lambda f: cut(f / "last.safetensors", 300), "not a readable checkpoint"),
     "checkpoint of another width": (narrower, "does not fit|differ"),
@@ -303,7 +303,7 @@ def test_named_twice_is_counted_once(folder: Path, capsys: pytest.CaptureFixture
     words = [folder, f"{folder}/../seed0", "--agent", "gru", "random", "random", "--env", ENV, ENV, "--episodes", 2]
     assert evaluate.main([*map(str, words), "--table", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert {row["agent"]: row["seeds"] for row in rows} == {"gru": [0], "random": [0], "oracle": [0]}
+    assert {row["agent"]: row["seeds"] for row in rows} == {"gru": [0], "random": [10_000], "oracle": [10_000]}
     jobs = train.plan(train.Args(agent=("gru", "gru"), env=(ENV, ENV), seed=(1, 1), scale=(2, 2)), {})
     assert len(jobs) == 1
 

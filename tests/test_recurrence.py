@@ -58,7 +58,7 @@ def test_lstm_scan_is_torchs_lstm(hidden: int) -> None:
     close(grads((found, cells[-1]), wanted), grads((expected, cell[0]), wanted), 1e-4)
 
 
-@pytest.mark.parametrize("hidden", [8, 40])
+@pytest.mark.parametrize("hidden", [8, recurrence.SMALL + 1])  # in the compiled loop, and in the plain one
 def test_gru_scan_with_resets_is_a_masked_loop(hidden: int) -> None:
     weight, bias, gx, h0 = (
         (0.5 * draw(*shape, seed=i)).requires_grad_()

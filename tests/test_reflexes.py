@@ -12,6 +12,8 @@ import envs
 import evaluate
 import train
 from agents.reflexes import valid_actions
+from envs.grid_world import GridWorld
+from envs.maze_view import WALL
 from envs.oracle import has_oracle
 from envs.vec import WorldVecEnv
 from experiments import bounds
@@ -75,22 +77,24 @@ def test_keep_moving_never_takes_a_move_back() -> None:
 
 def test_keep_walking_turns_about_in_dead_ends_only() -> None:
     world = envs.make("BraidedMaze-11-v0", 8)
+    assert isinstance(world, GridWorld)
     agent = agents.make("never-reverse", world)
-    obs, state, starts, before = world.reset(0), None, np.ones(8, bool), np.full((8, 2), -1)
-    went = np.full((8, 2), -1)
+    obs, state, starts, before, turned = world.reset(0), None, np.ones(8, bool), np.full((8, 2), -1), 0
     for _ in range(300):
-        assert isinstance(obs, dict)
-        kinds = obs["image"][..., 0]
-        free = (kinds[:, [2, 4, 3], [6, 6, 5]] != 2).sum(1)
         actions, state = agent.predict(obs, state, starts)
-        at = world.trace()["cell"].copy()
+        at, kinds = world.places(world.position), [world.cells(i) & 15 for i in range(8)]
         out = world.step(actions)
-        now, moved = world.trace()["cell"].copy(), actions == 2
-        fresh = np.asarray(out.obs["new_trial"]) > 0 if isinstance(out.obs, dict) else moved
-        back = moved & (now == before).all(1) & ~fresh & ~starts
-        assert not (back & (free > 1)).any() or (went[back] == at[back]).all()
-        before[moved] = at[moved]
+        now, moved = world.places(world.position), actions == 2
+        assert isinstance(out.obs, dict)
+        over = (np.asarray(out.obs["new_trial"]) > 0) | out.terminated | out.truncated
+        for i in np.flatnonzero(moved & ~over & (now == before).all(1)).tolist():
+            (x, y), walls = at[i], kinds[i]
+            exits = sum(int(walls[y + j, x + k] != WALL) for j, k in ((0, 1), (0, -1), (1, 0), (-1, 0)))
+            assert exits == 1, f"turned about at {at[i]}, which has {exits} ways out"
+            turned += 1
+        before[moved], before[over] = at[moved], -1
         obs, starts = out.obs, out.terminated | out.truncated
+    assert turned > 10
 
 
 def test_a_reflex_says_where_it_can_play() -> None:

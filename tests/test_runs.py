@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from collections import deque
 from dataclasses import replace
@@ -207,6 +208,7 @@ def test_steps_and_flops_are_never_exceeded(tmp_path: Path) -> None:
 
 
 def test_seconds_end_the_run_and_drive_the_schedules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock that goes on by a millisecond each time that it is read, however long that took."""
     began: list[float] = []
     original = RunCallback.at_boundary
 
@@ -214,7 +216,8 @@ def test_seconds_end_the_run_and_drive_the_schedules(tmp_path: Path, monkeypatch
         began.append(self.clock.seconds)
         original(self)
 
-    run.train(small(tmp_path, name="warm"))  # what is compiled once is not part of the second
+    reads = itertools.count()
+    monkeypatch.setattr(budget.Clock, "seconds", property(lambda self: next(reads) / 1000))
     monkeypatch.setattr(RunCallback, "at_boundary", at_boundary)
     result = run.train(small(tmp_path, budget="seconds=1"))
     assert result.status == "finished" and 1 <= result.seconds
@@ -238,6 +241,16 @@ def test_the_best_is_not_one_lucky_episode(tmp_path: Path) -> None:
     assert callback._training_score() is None
     callback.recent.extend([(0.0, 0.0)] * 50)
     assert callback._training_score() == 0.5
+
+
+def test_the_best_checkpoint_is_that_of_the_best_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([0.2, 0.9, 0.5, *[0.1] * 50])
+    monkeypatch.setattr(RunCallback, "_training_score", lambda self: next(scores))
+    config = small(tmp_path, budget="steps=2048")
+    run.train(config)
+    (best, its), (_, last) = (checkpoint.load(config.folder / f"{name}.safetensors") for name in ("best", "last"))
+    assert its["run"]["best"] == last["run"]["best"] == 0.9 and best
+    assert its["algorithm"]["num_timesteps"] == 2 * 128 < last["algorithm"]["num_timesteps"]
 
 
 # -- configs ------------------------------------------------------------

@@ -68,7 +68,7 @@ def test_lines_of_a_labyrinth(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 def test_a_full_disk_keeps_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     if not Path("/dev/full").exists():
-        return  # only Linux has it
+        pytest.skip("only Linux has /dev/full")
     words = ["--agent", "random", "--env", "DarkKeyDoor-8-v0", "--lives", "2", "--env-kwargs", "life=50"]
     assert evaluate.main([*words, "--no-bounds", "--trajectories", "/dev/full"]) == 1
     out, err = capsys.readouterr()
