@@ -264,6 +264,15 @@ def test_atlas_is_played_with_and_without_contexts(contexts: str) -> None:
     assert state.memory.matrix.size == 0
 
 
+def test_when_all_contexts_are_taken_they_are_written_over_in_turn() -> None:
+    world = envs.make("Atlas-K6-v0", 2, trials=40, visits=4, size=7)
+    agent = agents.make("lifetime-table", world, most_contexts=2)
+    assert isinstance(agent, lifetime.Lifetime)
+    _, state = play(agent, world, 1500)
+    now, opened = state.senses[:, 4], state.senses[:, 5]
+    assert opened.max() > 2 and agent.encoder.contexts(state) <= 2 and (now < 2).all()
+
+
 # ---------------------------------------------------------------------------------------------------- as an agent
 
 
@@ -284,7 +293,9 @@ def test_cost_is_within_its_budget_and_flat() -> None:
     agent = agents.make("lifetime", world)
     most = bill(agent).flops_per_step
     play(agent, world, 300)
-    assert 0 < bill(agent).flops_per_step < most
+    once = bill(agent).flops_per_step
+    play(agent, world, 300)
+    assert 0 < once == bill(agent).flops_per_step < most, "the same lives again cost the same"
     assert bill(agent).flops_per_step <= 5e6
     assert bill(agent).state_bytes <= 200 * 1024
     assert bill(agent).trained_parameters == 0
@@ -300,8 +311,8 @@ def test_older_planners_find_water_in_a_small_labyrinth(name: str) -> None:
 
 
 def test_vitals_and_picture_of_a_life() -> None:
-    for name in ("lifetime", "lifetime-table"):
-        world = envs.make("Labyrinth-v0", 2, depth=4)
+    for name in ("lifetime", "lifetime-table", "endotaxis", "successor"):
+        world = envs.make("Labyrinth-v0", 2, depth=4, prev_reward=True)
         agent = agents.make(name, world)
         _, state = play(agent, world, 60)
         vitals = agent.vitals(state)

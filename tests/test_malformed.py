@@ -299,6 +299,14 @@ def test_a_missing_checkpoint_is_said_before_anyone_plays(folder: Path, capsys: 
     assert not capsys.readouterr().err
 
 
+def test_a_second_environment_that_there_is_not_stops_before_the_first_is_played(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = one_line(evaluate.main, [folder, "--env", ENV, "TMaz-L10-v0", "--episodes", 2])
+    assert "unknown environment 'TMaz-L10-v0'" in said and not capsys.readouterr().err
+    assert "they are of gru" in one_line(evaluate.main, [folder, "--agent", "lstm", "--env", ENV])
+
+
 def test_named_twice_is_counted_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [folder, f"{folder}/../seed0", "--agent", "gru", "random", "random", "--env", ENV, ENV, "--episodes", 2]
     assert evaluate.main([*map(str, words), "--table", "json"]) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -113,7 +114,7 @@ def test_the_agent_in_the_repository_recalls() -> None:
     assert entry.episodes.mean_success > 0.9
 
 
-def test_tuning_keeps_its_trials_and_goes_on(tmp_path: Path) -> None:
+def test_tuning_keeps_its_trials_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("optuna")
     words = [
         "--agent",
@@ -136,6 +137,21 @@ def test_tuning_keeps_its_trials_and_goes_on(tmp_path: Path) -> None:
     assert float(rows[0]["learning_rate"]) == agents.get("gru").config().learning_rate  # the defaults come first
     best = tomllib.loads((folder / "best.toml").read_text())
     assert best["hp"]["hidden"] == 8 and "experiments.tuning --agent gru" in (folder / "best.toml").read_text()
+    begun = run.train
+
+    def interrupted(config: RunConfig, **how: Any) -> run.Result:
+        return replace(begun(config, **how), signum=2)
+
+    monkeypatch.setattr(run, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):  # the fourth trial
+        tuning.main([*words, "--trials", "5"])
+    monkeypatch.setattr(run, "train", begun)
+    assert tuning.main([*words, "--trials", "5"]) == 0
+    rows = list(csv.DictReader((folder / "trials.csv").read_text().splitlines()))
+    assert [row["trial"] for row in rows] == ["0", "1", "2", "4", "5"]
+    assert len({row["learning_rate"] for row in rows}) == 5  # begun again it proposes others
+    lost, again = (folder.with_name(f"gru-trial{k}") / "seed0" / "config.json" for k in (3, 4))
+    assert json.loads(lost.read_text())["hp"] == json.loads(again.read_text())["hp"]  # and first the one that was lost
     repeat = ["--config", str(folder / "best.toml"), "--steps", "256", "--logdir", str(tmp_path), "--dry-run"]
     assert train.main(repeat) == 0
     with pytest.raises(ValueError, match="none of the hyperparameters"):

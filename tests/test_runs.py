@@ -430,3 +430,28 @@ def test_dqn_needs_discrete_actions() -> None:
     world = envs.make("Pendulum-v1", 1)
     with pytest.raises(ValueError, match="sb3-ppo"):
         agents.make("sb3-dqn", world)
+
+
+# -- side by side ------------------------------------------------------------
+
+
+def test_floor_and_ceiling_play_in_the_world_of_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run.train(small(tmp_path, env="DarkKeyDoor-4-v0", env_kwargs={"life": 37}))
+    capsys.readouterr()
+    words = [str(tmp_path), "--agent", "gru", "never-reverse", "--episodes", "2", "--table", "json"]
+    assert evaluate_cli.main(words) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["agent"]: row["length"]["mean"] for row in rows} == dict.fromkeys(
+        ("gru", "never-reverse", "random", "oracle"), 37
+    )
+
+
+def test_two_trainings_of_an_agent_are_two_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for env in ("TMaze-Max10-v0", "TMaze-L10-v0"):
+        run.train(small(tmp_path, env=env))
+    capsys.readouterr()
+    words = [str(tmp_path), "--episodes", "2", "--table", "json", "--no-bounds"]
+    assert evaluate_cli.main([*words, "--env", "TMaze-L10-v0"]) == 0
+    assert [row["agent"] for row in json.loads(capsys.readouterr().out)] == ["gru TMaze-L10-v0", "gru TMaze-Max10-v0"]
+    assert evaluate_cli.main(words) == 0  # each in its own: the column says which
+    assert [row["agent"] for row in json.loads(capsys.readouterr().out)] == ["gru", "gru"]
