@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from agents import config as configs
-from agents.core import Core, Unrolled
+from agents.core import Core, Unrolled, write_gate
 from agents.recurrence import gru_scan
 
 
@@ -143,8 +143,9 @@ class SlotsCore(Core):
             (c.key, c.key, c.value, 1), -1
         )  # (B, T, .)
         key, query = (4 * F.normalize(part, dim=-1) for part in (key, query))
-        gate = (1.2 * torch.sigmoid(gate) - 0.1).clamp(0, 1)
-        entries = torch.cat((state.slots, torch.cat((key, torch.tanh(value), gate), -1)), 1)  # (B, W + T, .)
+        entries = torch.cat(
+            (state.slots, torch.cat((key, torch.tanh(value), write_gate(gate)), -1)), 1
+        )  # (B, W + T, .)
         keys, values, gates = entries.split((c.key, c.value, 1), -1)
 
         episode = starts.t().cumsum(1)  # (B, T)

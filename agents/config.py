@@ -10,9 +10,11 @@ from typing import Any, Literal
 def completed(kind: type[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of an earlier version, with those of `kind` that came later at the values that change nothing.
 
-    That is a field's default, or `before` in its metadata where the default changes what the agent does.
+    That is a field's default, or `before` in its metadata where the default changes what the agent does. Lists, as
+    JSON has them, become tuples.
     """
-    return {f.name: f.metadata.get("before", f.default) for f in fields(kind)} | dict(settings)
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    return {f.name: f.metadata.get("before", f.default) for f in fields(kind)} | given
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 S = TypeVar("S", bound=tuple[Tensor, ...])
@@ -25,6 +26,11 @@ def reset(state: S, starts: Tensor, in_place: bool = False) -> S:
 def drop_controller(state: Any, dropped: Tensor) -> Any:
     """Empty the controller `z` (B, d) of the environments that are dropped, (B,) bool; what is stored stays."""
     return state._replace(z=state.z.masked_fill(dropped[:, None], 0))
+
+
+def write_gate(x: Tensor) -> Tensor:
+    """A gate in [0, 1] that can be exactly 0: one that leaks 1e-3 a step is an erased memory after 10^4 steps."""
+    return (1.2 * torch.sigmoid(x) - 0.1).clamp(0, 1)
 
 
 class Unrolled(NamedTuple):

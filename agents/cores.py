@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from agents import config as configs
 from agents.attention import SlotsCore, TransformerCore
-from agents.core import Core, Unrolled
+from agents.core import Core, Unrolled, write_gate
 from agents.recurrence import gru_scan, gru_step, lstm_scan, lstm_step
 from agents.superposition import Expansion, SuperposedMemory
 
@@ -142,7 +142,7 @@ class SuperposedCore(Core):
       unlike query before anything is learned, and a sharp peak, so that hundreds of keys stay apart.
     * Keys and queries start as the same function: what is in view asks for what was stored at a like view.
     * The read comes before the write, and passes an output gate: the controller picks what of it matters now.
-    * The write gate can be exactly 0: one that leaks 1e-3 a step is an erased memory after 10^4 steps.
+    * The write gate can be exactly 0: what is kept does not leak away.
     """
 
     SCALES = (0.2, 2.0)
@@ -194,12 +194,11 @@ class SuperposedCore(Core):
         where, value, use, gate = self.project(h).split((2 * n * u, n * v, n * v, n), -1)
         where = where.unflatten(-1, (2, n, u))
         where = where * torch.rsqrt(where.square().mean(-1, keepdim=True) + 1e-4)  # of norm sqrt(U)
-        gate = (1.2 * torch.sigmoid(gate) - 0.1).clamp(0, 1)
         return (
             where[..., 0, :, :],
             where[..., 1, :, :],
             torch.tanh(value).unflatten(-1, (n, v)),
-            gate,
+            write_gate(gate),
             2 * torch.sigmoid(use),
         )
 

@@ -41,7 +41,7 @@ def load(run: str | Path, env: Any = None, checkpoint: str = "last", dim: int | 
     else:
         world = as_world(env, hp["num_envs"])
     try:
-        config = agent.config(**{k: tuple(v) if isinstance(v, list) else v for k, v in hp.items()})
+        config = agent.config(**hp)
     except TypeError as error:
         raise ValueError(f"{folder} has settings that {settings['agent']} does not have here: {error}.") from error
     with warnings.catch_warnings():  # SB3 warns of minibatches that do not fit; acting has none

@@ -116,12 +116,11 @@ def load(kind: type[MemoryPPO], path: str | Path, env: Any = None, device: str =
         raise checkpoint.CheckpointError(
             f"{_file(path)} is the checkpoint of a run, which its folder explains: agents.load({str(folder)!r})."
         )
-    settings: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in meta["config"].items()}
     acting = env is None
     if acting:
         env = Spaces(space_json.load(meta["observation_space"]), space_json.load(meta["action_space"]))
     try:
-        model = kind.remade(meta["core"], env, settings, meta["seed"], device)
+        model = kind.remade(meta["core"], env, meta["config"], meta["seed"], device)
     except TypeError as error:
         raise checkpoint.CheckpointError(
             f"{_file(path)} has settings that {kind.__name__} does not: load it with the class that saved it ({error})."
