@@ -143,9 +143,8 @@ class SlotsCore(Core):
             (c.key, c.key, c.value, 1), -1
         )  # (B, T, .)
         key, query = (4 * F.normalize(part, dim=-1) for part in (key, query))
-        entries = torch.cat(
-            (state.slots, torch.cat((key, torch.tanh(value), write_gate(gate)), -1)), 1
-        )  # (B, W + T, .)
+        gate = write_gate(gate)
+        entries = torch.cat((state.slots, torch.cat((key, torch.tanh(value), gate), -1)), 1)  # (B, W + T, .)
         keys, values, gates = entries.split((c.key, c.value, 1), -1)
 
         episode = starts.t().cumsum(1)  # (B, T)
