@@ -12,7 +12,18 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import envs
-from agents import endotaxis, growing, keydoor_searcher, labyrinth_walks, life, lifetime, maze_reflexes, reflexes, sb3
+from agents import (
+    endotaxis,
+    growing,
+    keydoor_searcher,
+    labyrinth_walks,
+    life,
+    lifetime,
+    limits,
+    maze_reflexes,
+    reflexes,
+    sb3,
+)
 from agents.config import PPOConfig
 from agents.cores import CORES
 from agents.loading import load
@@ -96,7 +107,7 @@ def make(name: str, env: Any, seed: int = 0, device: str = "cpu", **settings: An
     """Build an agent by name; `settings` are fields of its config. For an id, gamma is what the id recommends.
 
     Raises:
-        ValueError: if there is no agent of this name.
+        ValueError: if there is no agent of this name, or a setting is out of range.
         TypeError: if it has no such setting.
     """
     agent = get(name)
@@ -107,6 +118,7 @@ def make(name: str, env: Any, seed: int = 0, device: str = "cpu", **settings: An
         raise TypeError(f"{name} has no setting {wrong!r}.{hint} Settings: {', '.join(sorted(known)) or 'none'}.")
     advised = envs.settings(env) if isinstance(env, str) else {}
     config = agent.config(**({key: value for key, value in advised.items() if key in known} | settings))
+    limits.check(config)
     return agent.build(config, env, seed, device)
 
 

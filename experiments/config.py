@@ -18,6 +18,7 @@ import gymnasium
 import agents
 import envs
 from agents.config import completed
+from agents.limits import check_hyperparameter
 from experiments import limits, stream
 from experiments.budget import Budget, slug
 
@@ -170,7 +171,7 @@ def typed(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
             literal = typing.get_origin(hints[key]) is typing.Literal
             expected = choices if literal else getattr(hints[key], "__name__", str(hints[key]))
             raise ValueError(f"hyperparameter {key!r} of {kind.__name__} must be {expected}, got {value!r}.") from None
-        limits.check_hyperparameter(key, checked[key])
+        check_hyperparameter(key, checked[key])
     return checked
 
 

@@ -11,6 +11,7 @@ import pytest
 import agents
 import envs
 from agents.cores import CORES
+from agents.ppo import MemoryPPO
 
 WORLD = "RecallMix-N8-D16-v0"
 
@@ -42,6 +43,25 @@ def test_make_passes_settings_on_and_refuses_unknown_ones() -> None:
     assert (model.seed, model.world.num_envs, model.policy.core.output_width) == (3, 2, 8)
     with pytest.raises(TypeError, match=r"no setting .hiden.* Did you mean .hidden"):
         agents.make("gru", WORLD, hiden=8)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"hidden": 0}, "'hidden' must be at least 1, got 0"),
+        ({"hidden": 8.5}, "'hidden' must be a whole number, got 8.5"),
+        ({"learning_rate": "fast"}, "'learning_rate' must be a number, got 'fast'"),
+        ({"gamma": 1.5}, "'gamma' must be between 0 and 1, got 1.5"),
+    ],
+)
+def test_make_refuses_what_no_agent_can_have(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        agents.make("gru", "TMaze-L10-v0", **setting)
+
+
+def test_a_core_is_named_where_other_libraries_name_a_policy() -> None:
+    with pytest.raises(ValueError, match="unknown core 'MlpPolicy': the first argument is one of superposed, gru"):
+        MemoryPPO("MlpPolicy", "CartPole-v1")
 
 
 @pytest.mark.parametrize("name", CORES)
