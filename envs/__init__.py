@@ -118,7 +118,7 @@ def make(
     Knows the ids of this package (also with numbers that are not registered, such as `TMaze-L77-v0`),
     MiniGrid's and BabyAI's, and every other id of gymnasium, stepped one by one in Python. `prev_action` and
     `prev_reward` add the last action and what it brought to the observation (see `envs.feedback`); `kwargs` go
-    to the environment. ValueError for an unknown id, and for arguments that a world of this package does not take.
+    to the environment. ValueError for an unknown id, and where a world, or gymnasium, refuses the arguments.
     """
     for name, value in (("prev_action", prev_action), ("prev_reward", prev_reward)):
         if not isinstance(value, bool):
@@ -145,11 +145,10 @@ def _make(env_id: str, num_envs: int, kwargs: dict[str, Any]) -> World:
         raise ValueError(_unknown(env_id))
     try:
         return build(env_id, num_envs, **kwargs)
-    except TypeError as error:
-        if not kwargs:
-            raise
-        given = ", ".join(f"{name}={value!r}" for name, value in kwargs.items())
-        raise ValueError(f"{env_id} cannot be made with {given}: {error}") from error
+    except (TypeError, LookupError, AssertionError, gymnasium.error.Error) as error:  # of the environment's own code
+        kind = f"{type(error).__name__} " if isinstance(error, LookupError | AssertionError) else ""
+        given = f" with {', '.join(f'{k}={v}' for k, v in kwargs.items())}" if kwargs else ""
+        raise ValueError(f"{env_id} cannot be made{given}: {kind}{' '.join(str(error).split())[:300]}") from error
 
 
 def _check(env_id: str, world: Callable[..., World], kwargs: dict[str, Any]) -> None:

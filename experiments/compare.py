@@ -111,7 +111,7 @@ def play(
         _trained(player, env_id, settings, hp, label) if isinstance(player, Path) else _ready(player, settings, hp)
     )
     kwargs = seat.pop("env_kwargs")
-    world = configs.make_env(env_id, batch_size(settings.episodes), kwargs)
+    world = envs.make(env_id, batch_size(settings.episodes), **kwargs)
     try:
         algorithm = make(world)
         cost = bill(algorithm)

@@ -13,8 +13,6 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Union
 
-import gymnasium
-
 import agents
 import envs
 from agents.config import completed
@@ -129,18 +127,7 @@ def build(config: RunConfig, world: envs.World) -> Any:
 
 def check_env(env_id: str, kwargs: dict[str, Any]) -> None:
     """Make an environment and close it: an unknown id or argument fails before anything is written."""
-    make_env(env_id, 1, kwargs).close()
-
-
-def make_env(env_id: str, num_envs: int, kwargs: dict[str, Any]) -> envs.World:
-    """Make `num_envs` environments; ValueError where gymnasium, or the environment's own code, refuses."""
-    try:
-        return envs.make(env_id, num_envs, **kwargs)
-    except (TypeError, LookupError, AssertionError, gymnasium.error.Error) as error:
-        kind = f"{type(error).__name__} " if isinstance(error, LookupError | AssertionError) else ""
-        reason = kind + " ".join(str(error).split())[:300]
-        given = f" with {', '.join(f'{k}={v}' for k, v in kwargs.items())}" if kwargs else ""
-        raise ValueError(f"{env_id} cannot be made{given}: {reason}") from error
+    envs.make(env_id, 1, **kwargs).close()
 
 
 def known(name: str, choices: Iterable[str], kind: str, then: str = "") -> str:
