@@ -1,7 +1,7 @@
 """The cores transformer and slots: separate entries, read by softmax; see `agents.core` for the interface.
 
-Both attend over [what is cached; the chunk itself] under one mask, so a step is a chunk of length one and equality of
-the two forms holds by construction.
+Both attend over [what is cached; the chunk itself] under one mask, so a step is a chunk of length one (`Core.step`) and
+equality of the two forms holds by construction.
 
 Axes: T time, B batch, X input width, W cached entries, N residual width, d controller, U key, V value.
 """
@@ -53,11 +53,6 @@ class TransformerCore(Core):
     def initial_state(self, batch: int) -> TransformerState:
         zeros, c = self.embed.weight.new_zeros, self.config
         return TransformerState(zeros(batch, c.layers, c.window, 2 * c.width), zeros(batch, 1))
-
-    @override
-    def step(self, x: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
-        out = self.unroll(x[None], state, torch.zeros(1, x.shape[0], dtype=torch.bool, device=x.device))
-        return out.ys[0], out.state
 
     @override
     def unroll(self, xs: Tensor, state: TransformerState, starts: Tensor) -> Unrolled:
@@ -127,11 +122,6 @@ class SlotsCore(Core):
     def initial_state(self, batch: int) -> SlotsState:
         zeros, c = self.project.weight.new_zeros, self.config
         return SlotsState(zeros(batch, c.controller), zeros(batch, c.slots, c.key + c.value + 1))
-
-    @override
-    def step(self, x: Tensor, state: SlotsState) -> tuple[Tensor, SlotsState]:
-        out = self.unroll(x[None], state, torch.zeros(1, x.shape[0], dtype=torch.bool, device=x.device))
-        return out.ys[0], out.state
 
     @override
     def unroll(self, xs: Tensor, state: SlotsState, starts: Tensor, dropped: Tensor | None = None) -> Unrolled:

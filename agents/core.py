@@ -51,8 +51,9 @@ class Core(nn.Module):
         raise NotImplementedError(type(self).__name__)
 
     def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Take x (B, X), return y (B, Y) and the next state."""
-        raise NotImplementedError
+        """Take x (B, X), return y (B, Y) and the next state; by default a sequence of length one."""
+        out = self.unroll(x[None], state, torch.zeros(1, x.shape[0], dtype=torch.bool, device=x.device))
+        return out.ys[0], out.state
 
     def step_(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """`step` that may change the tensors of `state` in place; for acting, under inference mode."""

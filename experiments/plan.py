@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -33,14 +34,8 @@ def shard(jobs: list[T], part: str) -> list[T]:
 def table(jobs: list[RunConfig]) -> str:
     """One line a job, and the sum: hash, state of its folder, steps, FLOPs, estimated seconds, parameters, memory."""
     head = ("run", "hash", "state", "steps", "FLOPs", "seconds", "parameters", "state bytes")
-    bills: dict[str, tuple[Bill, int]] = {}
-    rates = _rates({Path(job.logdir) for job in jobs})
     rows, totals, unknown = [], [0.0, 0.0], 0
-    for job in jobs:
-        kind = configs.fingerprint(replace(job, seed=0, budget=""))
-        if kind not in bills:
-            bills[kind] = _bill(job)
-        flops, seconds, row = _row(job, *bills[kind], rates)
+    for flops, seconds, row in _priced(jobs):
         totals[0] += flops
         totals[1] += seconds
         unknown += not seconds
@@ -54,17 +49,22 @@ def table(jobs: list[RunConfig]) -> str:
 
 def estimate(jobs: list[RunConfig], usual: float) -> tuple[float, float]:
     """FLOPs and seconds that jobs need from their beginning; `usual` FLOPs a second where no past run tells."""
+    flops, seconds = 0.0, 0.0
+    for used, lasts, _ in _priced(jobs):
+        flops += used
+        seconds += lasts or used / usual
+    return flops, seconds
+
+
+def _priced(jobs: list[RunConfig]) -> Iterator[tuple[float, float, tuple[str, ...]]]:
+    """FLOPs, seconds and cells of every job, see `_row`; the seeds of an agent share a bill."""
     rates = _rates({Path(job.logdir) for job in jobs})
     bills: dict[str, tuple[Bill, int]] = {}
-    flops, seconds = 0.0, 0.0
     for job in jobs:
         kind = configs.fingerprint(replace(job, seed=0, budget=""))
         if kind not in bills:
             bills[kind] = _bill(job)
-        used, lasts, _ = _row(job, *bills[kind], rates)
-        flops += used
-        seconds += lasts or used / usual
-    return flops, seconds
+        yield _row(job, *bills[kind], rates)
 
 
 def state(job: RunConfig) -> str:
