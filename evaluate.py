@@ -39,12 +39,17 @@ class Args:
     """Run folders, or folders above them."""
     agent: Annotated[tuple[str, ...], arg(aliases=["--algo"])] = ()
     """Of the runs, only those of these agents; agents without training play by their names."""
-    env: Annotated[tuple[str, ...], arg(aliases=["--env-id"])] = ()
-    """Environments to play. Default: the one of the training."""
+    env: Annotated[
+        tuple[str, ...], arg(aliases=["--env-id"], help_behavior_hint="(default: the one of the training)")
+    ] = ()
+    """Environments to play."""
     suite: str = ""
     """All environments of a suite, see --list suites."""
-    episodes: Annotated[int | None, arg(aliases=["--lives"])] = None
-    """Episodes of each agent on each environment. Default: the suite's number, or 128."""
+    episodes: Annotated[
+        int | None,
+        arg(aliases=["--lives"], metavar="INT", help_behavior_hint="(default: the suite's number, or 128)"),
+    ] = None
+    """Episodes of each agent on each environment."""
     env_kwargs: tuple[str, ...] = ()
     """Arguments of the environments, as NAME=VALUE."""
     checkpoint: str = "last"

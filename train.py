@@ -42,21 +42,24 @@ class Args:
     """A fresh network for each task of the stream, as a yardstick."""
     seed: tuple[int, ...] = (0,)
     """Seeds; every run is repeated with each."""
-    budget: Annotated[str, arg(aliases=["-n", "--steps", "--total-timesteps"])] = ""
-    """steps=1e6, flops=2e12 or seconds=600; a bare number means steps. Default: the environment's."""
+    budget: Annotated[
+        str,
+        arg(aliases=["-n", "--steps", "--total-timesteps"], help_behavior_hint="(default: the environment's)"),
+    ] = ""
+    """steps=1e6, flops=2e12 or seconds=600; a bare number means steps."""
     scale: tuple[float, ...] = ()
     """Trained parameters as multiples of the default superposed agent's: 1 4 16 64."""
-    num_envs: int | None = None
+    num_envs: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: the agent's)")] = None
     """Environments stepped together; short for --hp.num_envs."""
     env_kwargs: tuple[str, ...] = ()
     """Arguments of the environment, as NAME=VALUE."""
-    config: Path | None = None
+    config: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: none)")] = None
     """A TOML file with these flags as keys and a table [hp], or the config.json of a run. Flags win."""
     logdir: Annotated[str, arg(aliases=["--tensorboard-log"])] = "runs"
     """Folder of all runs, and TensorBoard's logdir."""
     name: str = ""
     """Label appended to the agent's folder, to keep variants apart."""
-    resume: tuple[Path, ...] | None = None
+    resume: Annotated[tuple[Path, ...] | None, arg(metavar="[PATH ...]", help_behavior_hint="(default: no)")] = None
     """Continue these run folders; without a folder, continue whatever the other flags describe."""
     force: bool = False
     """Replace existing runs."""
@@ -70,16 +73,16 @@ class Args:
     """Device of the networks."""
     num_threads: int = 1
     """Threads of each process; one is fastest for networks of this size."""
-    workers: int | None = None
-    """Processes at a time when there are several runs. Default: one per core."""
-    progress: Annotated[bool, arg(aliases=["-P"])] = sys.stderr.isatty()
-    """Show progress bars. Default: on a terminal."""
+    workers: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: one per core)")] = None
+    """Processes at a time when there are several runs."""
+    progress: Annotated[bool, arg(aliases=["-P"], help_behavior_hint="(default: on a terminal)")] = sys.stderr.isatty()
+    """Show progress bars."""
     shard: str = ""
     """K/N: only the K-th of N parts of the runs, K from 1, for array jobs."""
     launcher: Literal["local", "ray"] = "local"
     """Where the worker processes run: on this machine, or as tasks on a Ray cluster (extra: cluster)."""
-    address: str = ""
-    """Address of the Ray cluster, `auto` for the one this machine belongs to. Default: one that is started here."""
+    address: Annotated[str, arg(help_behavior_hint="(default: one that is started here)")] = ""
+    """Address of the Ray cluster, `auto` for the one this machine belongs to."""
     dry_run: bool = False
     """Print the runs with their estimated cost, and stop."""
 

@@ -99,6 +99,7 @@ def get(name: str) -> Agent:
     if name not in AGENTS:
         close = difflib.get_close_matches(name, AGENTS, 1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
+        hint = " Separate names with spaces." if "," in name else hint
         raise ValueError(f"unknown agent {name!r}.{hint} Choices: {', '.join(AGENTS)}.")
     return AGENTS[name]
 

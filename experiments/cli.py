@@ -153,7 +153,8 @@ def read_file(kind: type[T], path: Path) -> tuple[T, dict[str, Any]]:
         text = path.read_text()
         data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (OSError, ValueError) as error:
-        raise ValueError(f"cannot read {path}: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"cannot read {path}: {reason}") from error
     hp = data.pop("hp", {}) if isinstance(data, dict) else None
     if not isinstance(hp, dict):
         raise ValueError(

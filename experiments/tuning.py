@@ -58,8 +58,8 @@ class Args:
     """Environment to train on."""
     trials: int = 20
     """Settings to try, the defaults among them."""
-    budget: str = ""
-    """Of each run of each trial: steps=N, flops=N or seconds=N. Default: the environment's."""
+    budget: Annotated[str, arg(help_behavior_hint="(default: the environment's)")] = ""
+    """Of each run of each trial: steps=N, flops=N or seconds=N."""
     seed: tuple[int, ...] = (0, 1)
     """Seeds of each trial; never those that results are reported on."""
     scale: float | None = None
