@@ -120,6 +120,11 @@ class GrowingPPO(MemoryPPO):
     def remade(cls, core: str, env: Any, settings: dict[str, Any], seed: int, device: str) -> GrowingPPO:
         return cls(env, GrowingGRUConfig(**completed(GrowingGRUConfig, settings)), seed, device)
 
+    @classmethod
+    @override
+    def config_of(cls, core: str) -> type[GrowingGRUConfig]:
+        return GrowingGRUConfig
+
     @override
     def fit(self, tensors: dict[str, Tensor]) -> None:
         hidden = tensors["policy.core.cell.weight_hh"].shape[1]

@@ -376,9 +376,14 @@ class MemoryPPO:
 
     @classmethod
     def remade(cls, core: str, env: Any, settings: dict[str, Any], seed: int, device: str) -> MemoryPPO:
-        """An agent with the settings that a file holds; TypeError if this class has no such setting."""
-        kind = CORES[core][0]
+        """An agent with the settings that a file holds."""
+        kind = cls.config_of(core)
         return cls(core, env, kind(**completed(kind, settings)), seed, device)
+
+    @classmethod
+    def config_of(cls, core: str) -> type[PPOConfig]:
+        """The config dataclass of this class with a core."""
+        return CORES[core][0]
 
     # -- saving and accounting; the work is done in the modules of these names ---------------------------------------
 

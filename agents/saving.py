@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -116,15 +116,16 @@ def load(kind: type[MemoryPPO], path: str | Path, env: Any = None, device: str =
         raise checkpoint.CheckpointError(
             f"{_file(path)} is the checkpoint of a run, which its folder explains: agents.load({str(folder)!r})."
         )
+    unknown = sorted(set(meta["config"]) - {field.name for field in fields(kind.config_of(meta["core"]))})
+    if unknown:
+        raise checkpoint.CheckpointError(
+            f"{_file(path)} has settings that {kind.__name__} does not, {', '.join(unknown)}: load it with the class "
+            "that saved it."
+        )
     acting = env is None
     if acting:
         env = Spaces(space_json.load(meta["observation_space"]), space_json.load(meta["action_space"]))
-    try:
-        model = kind.remade(meta["core"], env, meta["config"], meta["seed"], device)
-    except TypeError as error:
-        raise checkpoint.CheckpointError(
-            f"{_file(path)} has settings that {kind.__name__} does not: load it with the class that saved it ({error})."
-        ) from error
+    model = kind.remade(meta["core"], env, meta["config"], meta["seed"], device)
     try:
         model.restore(tensors, meta | {"started": False})
     except RuntimeError as error:

@@ -111,7 +111,9 @@ def test_a_gru_that_grew_is_saved_and_loaded(tmp_path: Path) -> None:
         loaded = GrowingPPO.load(tmp_path / "grown", env)
         assert isinstance(loaded, GrowingPPO) and loaded.hidden == 32 and torch.equal(weights(loaded), weights(model))
     same_future(model.learn(32, reset_num_timesteps=False), loaded.learn(32, reset_num_timesteps=False))
-    with pytest.raises(checkpoint.CheckpointError, match="class that saved it"):
+    with pytest.raises(
+        checkpoint.CheckpointError, match="better, noise, plateau, widest: load it with the class that saved it"
+    ):
         MemoryPPO.load(tmp_path / "grown")
     with pytest.raises(ValueError, match="leave out l2_init"):
         agents.make("gru-growing", ENV, l2_init=1e-3)
