@@ -116,8 +116,6 @@ def games(args: Args, hp: dict[str, Any]) -> list[tuple[Player, str, dict[str, A
         played += product([who], ids or own, mine)
     if args.mice:  # the page shows these beside, in the first maze
         played += [(name, ids[0], {}) for name in labyrinth_page.BESIDE if name not in args.agent]
-    for env_id in dict.fromkeys(env_id for _, env_id, _ in played):
-        configs.check_env(env_id, cli.pairs(args.env_kwargs))  # now and not when the others have been played
     if not played:
         raise ValueError("nothing to evaluate: name run folders, or agents without training: --agent random --env ID.")
     return played
@@ -133,9 +131,15 @@ def worlds(played: list[tuple[Player, str, dict[str, Any]]], settings: compare.S
 
 
 def play(
-    played: list[tuple[Player, str, dict[str, Any]]], settings: compare.Settings, args: Args, writer: Writer | None
+    played: list[tuple[Player, str, dict[str, Any]]],
+    settings: compare.Settings,
+    beside: dict[str, compare.Settings],
+    args: Args,
+    writer: Writer | None,
 ) -> tuple[list[compare.Entry], dict[tuple[str, str], Film], labyrinth_page.Lives]:
     """Play all games; films and, for the mice, lives. An agent that is not made for a world is left out there.
+
+    Runs play by `settings`, agents without training by those `beside` them in the same environment, see `worlds`.
 
     Unfit if none is made for any.
     """
@@ -143,7 +147,6 @@ def play(
     unfit = list[Unfit]()
     runs = list(dict.fromkeys(who for who, _, _ in played if isinstance(who, Path)))
     names = compare.labels(runs, together=bool(args.env or args.suite))
-    beside = worlds(played, settings)
     for who, env_id, change in played:
         print(f"{who} on {env_id} {change or ''}".rstrip(), file=sys.stderr)
         filmed = [Film()] if (args.report and not args.mice) or (args.video and env_id == played[0][1]) else []
@@ -189,14 +192,17 @@ def main(argv: list[str]) -> int:
         env_kwargs=cli.pairs(args.env_kwargs),
     )
     played = games(args, hp)
+    beside = worlds(played, settings)
+    for env_id, how in beside.items():
+        configs.check_env(env_id, how.env_kwargs)  # now and not when the others have been played
     writer = Writer(args.trajectories) if args.trajectories else None
-    entries, films, lives = play(played, settings, args, writer)
+    entries, films, lives = play(played, settings, beside, args, writer)
     if writer:
         writer.close()
     if args.bounds:
         ready = tuple(who for who in args.agent if not agents.get(who).trained)
         for env_id in dict.fromkeys(env_id for _, env_id, _ in played):
-            entries += bounds.bounds(env_id, worlds(played, settings)[env_id], but=ready)
+            entries += bounds.bounds(env_id, beside[env_id], but=ready)
     rows = compare.rows(entries)
     print(tables.FORMATS[args.table](rows))
     if args.suite and args.table == "md":

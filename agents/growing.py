@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from agents.config import GRUConfig, completed
+from agents.config import GRUConfig
 from agents.cores import GRUCore, GRUState
 from agents.ppo import MemoryPPO
 
@@ -117,8 +117,8 @@ class GrowingPPO(MemoryPPO):
 
     @classmethod
     @override
-    def remade(cls, core: str, env: Any, settings: dict[str, Any], seed: int, device: str) -> GrowingPPO:
-        return cls(env, GrowingGRUConfig(**completed(GrowingGRUConfig, settings)), seed, device)
+    def remade(cls, core: str, env: Any, config: Any, seed: int, device: str) -> GrowingPPO:
+        return cls(env, config, seed, device)
 
     @classmethod
     @override

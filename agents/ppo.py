@@ -20,7 +20,7 @@ from stable_baselines3.common.utils import configure_logger
 from torch import Tensor, nn
 
 from agents import accounting, saving
-from agents.config import PPOConfig, SuperposedConfig, completed
+from agents.config import PPOConfig, SuperposedConfig
 from agents.cores import CORES, SuperposedCore
 from agents.encoder import TensorObs, check_finite, is_single, on_device, to_tensors
 from agents.policy import Policy
@@ -375,10 +375,9 @@ class MemoryPPO:
             self.resize(tensors["core.1"].shape[-1])
 
     @classmethod
-    def remade(cls, core: str, env: Any, settings: dict[str, Any], seed: int, device: str) -> MemoryPPO:
-        """An agent with the settings that a file holds."""
-        kind = cls.config_of(core)
-        return cls(core, env, kind(**completed(kind, settings)), seed, device)
+    def remade(cls, core: str, env: Any, config: Any, seed: int, device: str) -> MemoryPPO:
+        """An agent of this class, as it was saved."""
+        return cls(core, env, config, seed, device)
 
     @classmethod
     def config_of(cls, core: str) -> type[PPOConfig]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from agents import checkpoint, space_json
+from agents.config import completed
 from agents.encoder import on_device, to_tensors
 from agents.replay import reservoir
 from agents.rollout import Episodes
@@ -116,7 +117,8 @@ def load(kind: type[MemoryPPO], path: str | Path, env: Any = None, device: str =
         raise checkpoint.CheckpointError(
             f"{_file(path)} is the checkpoint of a run, which its folder explains: agents.load({str(folder)!r})."
         )
-    unknown = sorted(set(meta["config"]) - {field.name for field in fields(kind.config_of(meta["core"]))})
+    settings = kind.config_of(meta["core"])
+    unknown = sorted(set(meta["config"]) - {field.name for field in fields(settings)})
     if unknown:
         raise checkpoint.CheckpointError(
             f"{_file(path)} has settings that {kind.__name__} does not, {', '.join(unknown)}: load it with the class "
@@ -125,7 +127,8 @@ def load(kind: type[MemoryPPO], path: str | Path, env: Any = None, device: str =
     acting = env is None
     if acting:
         env = Spaces(space_json.load(meta["observation_space"]), space_json.load(meta["action_space"]))
-    model = kind.remade(meta["core"], env, meta["config"], meta["seed"], device)
+    config = settings(**completed(settings, meta["config"]))
+    model = kind.remade(meta["core"], env, config, meta["seed"], device)
     try:
         model.restore(tensors, meta | {"started": False})
     except RuntimeError as error:

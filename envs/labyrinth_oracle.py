@@ -1,7 +1,7 @@
 """The best exploration of the labyrinth by one who knows the maze, but not where the water is.
 
-Of success, the share of the ends seen, it is the optimum. Of return it is not: who gives up the tour for the water
-once it is found gets a little more.
+Of exploration and of success, the share of perfect runs, it is the optimum. Of return it is not: who gives up the tour
+for the water once it is found gets a little more.
 """
 
 from __future__ import annotations
