@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import textwrap
 import tomllib
 import traceback
 from collections.abc import Callable, Iterable
@@ -238,8 +239,8 @@ def show_list(words: list[str]) -> None:
             print(f"{name:<17}{suite.about}\n{'':<17}{', '.join(suite.env_ids)}")
     elif words == ["hp"]:
         for name, agent in agents.AGENTS.items():
-            defaults = (f"{f.name}={f.default}" for f in fields(agent.config))
-            print(f"{name:<16}{' '.join(defaults) or '-'}")
+            defaults = " ".join(f"{f.name}={f.default}".replace(" ", "") for f in fields(agent.config)) or "-"
+            print(textwrap.fill(f"{name:<16}{defaults}", 120, subsequent_indent=16 * " ", break_on_hyphens=False))
     elif words == ["envs"]:
         print(*envs.ids(), sep="\n")
         print("and other numbers in these, MiniGrid-*, BabyAI-*, and every other id that gymnasium knows.")

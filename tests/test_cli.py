@@ -169,7 +169,13 @@ def test_mistakes_in_evaluation_are_answered(tmp_path: Path, words: list[str], m
 
 
 def test_lists_and_version(capsys: pytest.CaptureFixture[str]) -> None:
-    for kind, expected in (("agents", "superposed"), ("envs", "NoisyTMaze-M8-L1000-v0"), ("suites", "smoke")):
+    kinds = {
+        "agents": "superposed",
+        "envs": "NoisyTMaze-M8-L1000-v0",
+        "suites": "smoke",
+        "hp": "controller_dropout=0.06",
+    }
+    for kind, expected in kinds.items():
         with pytest.raises(SystemExit) as end:
             main(train, "--list", kind)
         assert end.value.code == 0 and expected in capsys.readouterr().out
