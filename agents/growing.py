@@ -43,13 +43,16 @@ class GrowingPPO(MemoryPPO):
     """
 
     grows = True
+    settings = GrowingGRUConfig
     config: GrowingGRUConfig
 
-    def __init__(self, env: Any, config: GrowingGRUConfig | None = None, seed: int = 0, device: str = "cpu") -> None:
+    def __init__(
+        self, core: str, env: Any, config: GrowingGRUConfig | None = None, seed: int = 0, device: str = "cpu"
+    ) -> None:
         config = config or GrowingGRUConfig()
         if config.l2_init or config.recycle or config.contexts:
             raise ValueError("gru-growing replaces layers as it grows: leave out l2_init, recycle and contexts.")
-        super().__init__("gru", env, config, seed, device)
+        super().__init__(core, env, config, seed, device)
         self.best, self.waited, self.looked = -np.inf, 0, 0
 
     @property
@@ -115,16 +118,6 @@ class GrowingPPO(MemoryPPO):
                 head[0].bias = bias
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=self.config.learning_rate, eps=1e-5, fused=True)
 
-    @classmethod
-    @override
-    def remade(cls, core: str, env: Any, config: Any, seed: int, device: str) -> GrowingPPO:
-        return cls(env, config, seed, device)
-
-    @classmethod
-    @override
-    def config_of(cls, core: str) -> type[GrowingGRUConfig]:
-        return GrowingGRUConfig
-
     @override
     def fit(self, tensors: dict[str, Tensor]) -> None:
         hidden = tensors["policy.core.cell.weight_hh"].shape[1]
@@ -146,4 +139,4 @@ class GrowingPPO(MemoryPPO):
 
 def build(config: GrowingGRUConfig, env: Any, seed: int = 0, device: str = "cpu") -> GrowingPPO:
     """Make the agent for a registry row."""
-    return GrowingPPO(env, config, seed, device)
+    return GrowingPPO("gru", env, config, seed, device)

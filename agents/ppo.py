@@ -50,6 +50,7 @@ class MemoryPPO:
         ValueError: if there is no such core, or the action space is neither Discrete nor MultiDiscrete.
     """
 
+    settings: type[PPOConfig] | None = None  # of a subclass; otherwise those of its core
     DIAGNOSED = 4  # environments whose memory is looked into for the log, once an iteration
 
     def __init__(
@@ -373,16 +374,6 @@ class MemoryPPO:
         """Take on the size that a checkpoint has, where it may have changed since the beginning: D has."""
         if isinstance(self.policy.core, SuperposedCore) and "core.1" in tensors:
             self.resize(tensors["core.1"].shape[-1])
-
-    @classmethod
-    def remade(cls, core: str, env: Any, config: Any, seed: int, device: str) -> MemoryPPO:
-        """An agent of this class, as it was saved."""
-        return cls(core, env, config, seed, device)
-
-    @classmethod
-    def config_of(cls, core: str) -> type[PPOConfig]:
-        """The config dataclass of this class with a core."""
-        return CORES[core][0]
 
     # -- saving and accounting; the work is done in the modules of these names ---------------------------------------
 

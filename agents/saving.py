@@ -12,6 +12,7 @@ from torch import Tensor
 
 from agents import checkpoint, space_json
 from agents.config import completed
+from agents.cores import CORES
 from agents.encoder import on_device, to_tensors
 from agents.replay import reservoir
 from agents.rollout import Episodes
@@ -117,7 +118,7 @@ def load(kind: type[MemoryPPO], path: str | Path, env: Any = None, device: str =
         raise checkpoint.CheckpointError(
             f"{_file(path)} is the checkpoint of a run, which its folder explains: agents.load({str(folder)!r})."
         )
-    settings = kind.config_of(meta["core"])
+    settings = kind.settings or CORES[meta["core"]][0]
     unknown = sorted(set(meta["config"]) - {field.name for field in fields(settings)})
     if unknown:
         raise checkpoint.CheckpointError(
@@ -128,7 +129,7 @@ def load(kind: type[MemoryPPO], path: str | Path, env: Any = None, device: str =
     if acting:
         env = Spaces(space_json.load(meta["observation_space"]), space_json.load(meta["action_space"]))
     config = settings(**completed(settings, meta["config"]))
-    model = kind.remade(meta["core"], env, config, meta["seed"], device)
+    model = kind(meta["core"], env, config, meta["seed"], device)
     try:
         model.restore(tensors, meta | {"started": False})
     except RuntimeError as error:
