@@ -24,6 +24,7 @@ from experiments import bounds, cli, compare, labyrinth_page, limits, tables
 from experiments import config as configs
 from experiments.labyrinth_scores import Life
 from experiments.life_log import LifeLog
+from experiments.run import result_of
 from experiments.trajectories import Writer
 from experiments.video import Film
 
@@ -106,18 +107,25 @@ def games(args: Args, hp: dict[str, Any]) -> list[tuple[Player, str, dict[str, A
     changes = [dict(zip(hp, values, strict=True)) for values in product(*map(cli.once, hp.values()))]
     played: list[tuple[Player, str, dict[str, Any]]] = []
     everyone = players(args)
+    if not everyone and not args.mice:
+        raise ValueError(
+            "nothing to evaluate: name run folders, or agents without training: --agent random --env ID. A folder "
+            "behind --hp.NAME is read as one of its values."
+        )
     kinds = [configs.kind(configs.of(who).agent if isinstance(who, Path) else who) for who in everyone]
     for key in hp:
         configs.known(key, sorted({name for kind in kinds for name in configs.names(kind)}), "hyperparameter")
     trained_on = dict.fromkeys(configs.of(who).env for who in everyone if isinstance(who, Path))
     for who, kind in zip(everyone, kinds, strict=True):
         mine = changes if set(hp) <= set(configs.names(kind)) else [{}]  # without it: one plain row
+        for change in mine:
+            configs.typed(kind, change)  # ValueError now, and not when the others have been played
         own = (configs.of(who).env,) if isinstance(who, Path) else tuple(trained_on)
         played += product([who], ids or own, mine)
     if args.mice:  # the page shows these beside, in the first maze
         played += [(name, ids[0], {}) for name in labyrinth_page.BESIDE if name not in args.agent]
     if not played:
-        raise ValueError("nothing to evaluate: name run folders, or agents without training: --agent random --env ID.")
+        raise ValueError("nothing to evaluate: agents without training need --env ID or --suite NAME.")
     return played
 
 
@@ -148,7 +156,8 @@ def play(
     runs = list(dict.fromkeys(who for who, _, _ in played if isinstance(who, Path)))
     names = compare.labels(runs, together=bool(args.env or args.suite))
     for who, env_id, change in played:
-        print(f"{who} on {env_id} {change or ''}".rstrip(), file=sys.stderr)
+        unfinished = isinstance(who, Path) and (result_of(who) or {}).get("status") != "finished"
+        print(f"{who} on {env_id} {change or ''}".rstrip() + ", not finished" * unfinished, file=sys.stderr)
         filmed = [Film()] if (args.report and not args.mice) or (args.video and env_id == played[0][1]) else []
         kept = [labyrinth_page.Chronicle()] if args.mice else []
         logs = [LifeLog(args.tensorboard_log, str(who), env_id)] if args.tensorboard_log else []

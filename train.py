@@ -7,6 +7,7 @@ skips what is finished and goes on with the rest. Hyperparameters: --hp.NAME VAL
 from __future__ import annotations
 
 import sys
+from collections.abc import Set
 from dataclasses import dataclass, fields, replace
 from itertools import product
 from pathlib import Path
@@ -87,11 +88,14 @@ class Args:
     """Print the runs with their estimated cost, and stop."""
 
 
-def resumed(folders: tuple[Path, ...], args: Args, hp: dict[str, Any]) -> list[RunConfig]:
-    """Read the runs to go on with, and change what may change. ValueError for a flag that may not."""
+def resumed(folders: tuple[Path, ...], args: Args, hp: dict[str, Any], said: Set[str]) -> list[RunConfig]:
+    """Read the runs to go on with, and change what may change. ValueError for a flag that may not.
+
+    `said` are the settings that the command line gives, also where they are the defaults.
+    """
     found = [configs.of(folder) for folder in folders]
     may = configs.RESUMABLE - {"logdir", "name"}
-    given = {f.name: value for f in fields(args) if (value := getattr(args, f.name)) != f.default}
+    given = {f.name: v for f in fields(args) if (v := getattr(args, f.name)) != f.default or f.name in said}
     fixed = [f"--{name.replace('_', '-')}" for name in given if name in configs.names(RunConfig) and name not in may]
     fixed += [f"--{name}" for name in ("suite", "num-envs") if name.replace("-", "_") in given]
     fixed += [f"--hp.{name}" for name in hp]
@@ -104,12 +108,15 @@ def resumed(folders: tuple[Path, ...], args: Args, hp: dict[str, Any]) -> list[R
     return [configs.resolve(replace(config, **changed)) for config in found]
 
 
-def plan(args: Args, hp: dict[str, Any]) -> list[RunConfig]:
-    """Turn the flags into resolved runs: environments x agents x scales x seeds. ValueError if wrong."""
-    if args.resume:
-        return resumed(args.resume, args, hp)
+def plan(args: Args, hp: dict[str, Any], said: Set[str] = frozenset()) -> list[RunConfig]:
+    """Turn the flags into resolved runs: environments x agents x scales x seeds; `said` as in `resumed`.
+
+    ValueError for what is wrong.
+    """
     if args.workers is not None and args.workers < 1:
         raise ValueError(f"--workers must be at least 1, got {args.workers}.")
+    if args.resume:
+        return resumed(args.resume, args, hp, said)
     ids = cli.env_ids(args.env, args.suite, training=True)
     tasks = streams.tasks(",".join(args.stream))
     if tasks and set(ids) - {tasks[0]}:
@@ -165,13 +172,13 @@ def launch(jobs: list[RunConfig], args: Args) -> int:
 def main(argv: list[str]) -> int:
     """Run the command line and return the exit code."""
     args, hp = cli.parse(Args, argv)
-    jobs = plans.shard(plan(args, hp), args.shard)
+    jobs = plans.shard(plan(args, hp, cli.said(Args, argv)), args.shard)
     if args.dry_run:
         print(*map(cli.describe, jobs), plans.table(jobs), sep="\n")
         return 0
     for job in jobs:
         print(cli.describe(job))
-    if len(jobs) == 1 and args.launcher == "local":
+    if len(jobs) == 1 and args.launcher == "local" and not args.shard:  # a part of a list is a list
         result = run.train(jobs[0], resume=args.resume is not None, force=args.force, progress=args.progress)
         print(run.summary(result), f"TensorBoard: tensorboard --logdir {jobs[0].logdir}", sep="\n")
         code = result.exit_code

@@ -3,6 +3,7 @@
 `torch.utils.flop_counter` counts matrix products, convolutions and attention, a multiply-add as two. Added here:
 
 * the triangular solve, T^2 V for a unit triangle of T and V right-hand sides; the triangular root, S^3 / 3;
+* attention where the CPU has it in one piece, as in acting;
 * elementwise operations and reductions, as many per element as their formula has, a sine or an exponential as one;
 * Adam, and the clipping of gradients;
 * compiled loops, which torch does not see, through their equivalents in torch.
@@ -47,6 +48,12 @@ def _product(out: Any, a: Any, b: Any, *args: Any, out_shape: Any = None, **kwar
     return int(2 * a[0] * a[1] * a[2] * b[2])
 
 
+def _attention(query: Any, key: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
+    """Fused attention of queries (B, H, T, E) to keys (B, H, S, E): two products, scale, mask and softmax."""
+    batch, heads, steps, width = query
+    return int(batch * heads * steps * key[2] * (4 * width + 2 + 4))
+
+
 def _cholesky(a: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
     """The triangular root of a (S, S) matrix."""
     return int(a[-1] ** 3 // 3)
@@ -54,6 +61,7 @@ def _cholesky(a: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
 
 _PRODUCTS: dict[Any, Any] = {
     _ATEN.linalg_solve_triangular: _triangular, _ATEN.baddbmm_: _product, _ATEN.linalg_cholesky_ex: _cholesky,
+    _ATEN._scaled_dot_product_flash_attention_for_cpu: _attention,
 }  # fmt: skip
 
 _PER_ELEMENT: dict[Any, int] = {
@@ -120,8 +128,7 @@ def flops(model: MemoryPPO) -> dict[str, float]:
     model.optimizer.zero_grad()  # adding to gradients that are there would be counted
     with torch.no_grad():
         acting = count_flops(act) / batch
-    adam = ADAM_STEP * sum(part.numel() for part in policy.parameters() if part.requires_grad)
-    training = count_flops(update) + c.num_minibatches * adam
+    training = count_flops(update) + min(c.num_minibatches, batch) * ADAM_STEP * _optimised(model)
     model.optimizer.zero_grad()
     contexts = copy.deepcopy(policy.contexts)  # it learns
     settling = 0 if contexts is None else count_flops(lambda: contexts.settle(roll))
@@ -141,7 +148,7 @@ def stats(model: MemoryPPO) -> dict[str, float]:
         "trained_parameters": size,
         "fixed_parameters": sum(part.numel() for part in model.policy.buffers()),
         "state_bytes": state_bytes,
-        "optimizer_bytes": 2 * 4 * size,
+        "optimizer_bytes": 2 * 4 * _optimised(model),
         "buffer_bytes": model.config.num_envs * (_rollout(model, 1).nbytes() + state_bytes)
         + (replay.nbytes if replay else 0),
         "flops_per_step": cost["act"],
@@ -164,6 +171,11 @@ def _replay(model: MemoryPPO, roll: Rollout) -> Replay | None:
 
 def _size(model: MemoryPPO) -> int:
     return sum(part.numel() for part in model.policy.parameters())
+
+
+def _optimised(model: MemoryPPO) -> int:
+    """Parameters that Adam trains: the model by which contexts are inferred is solved for instead."""
+    return sum(part.numel() for part in model.policy.parameters() if part.requires_grad)
 
 
 def _rollout(model: MemoryPPO, batch: int) -> Rollout:

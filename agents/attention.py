@@ -23,7 +23,7 @@ from agents.recurrence import gru_scan
 class TransformerState(NamedTuple):
     """State of the transformer core."""
 
-    cache: Tensor  # (B, layers, W, 2N) keys and values, the newest last
+    cache: Tensor  # (B, layers, W, 2N) keys and values, the newest last; by the next step the oldest is too far back
     length: Tensor  # (B, 1) how many of them are of this episode
 
 

@@ -17,7 +17,7 @@ from agents import config as configs
 from agents.attention import SlotsCore, TransformerCore
 from agents.core import Core, Unrolled, write_gate
 from agents.recurrence import gru_scan, gru_step, lstm_scan, lstm_step
-from agents.superposition import Expansion, SuperposedMemory
+from agents.superposition import Expansion, SuperposedMemory, check_dim
 
 
 class NoState(NamedTuple):
@@ -153,6 +153,8 @@ class SuperposedCore(Core):
         self.config, self.heads = config, h
         self.cell = nn.GRUCell(width, d)
         self.project = nn.Linear(d + width, h * (2 * u + 2 * v + 1))  # keys | queries | values | output | write gates
+        for dim in config.grow:
+            check_dim(dim)  # now, and not in the middle of a training
         self.memory = SuperposedMemory(Expansion(u, config.dim, [self.SCALES] * h, seed))
         self.output_width = d + h * v
         with torch.no_grad():
@@ -177,8 +179,6 @@ class SuperposedCore(Core):
 
         ValueError for an odd D: features come in pairs.
         """
-        if dim < 2 or dim % 2:
-            raise ValueError(f"dim must be even and at least 2, got {dim}")
         self.memory.expansion.resize(dim)
 
     def addresses(self, h: Tensor) -> tuple[Tensor, ...]:

@@ -234,7 +234,7 @@ class _Image(_Part):
     def forward(self, pixels: Tensor) -> Tensor:
         flat = pixels.flatten(0, -4).permute(0, 3, 1, 2).float() / 255
         out: Tensor = self.net(flat)
-        return out.unflatten(0, pixels.shape[:-3]) if pixels.dim() > 3 else out[0]
+        return out.unflatten(0, pixels.shape[:-3])
 
 
 class _OneHot(_Part):

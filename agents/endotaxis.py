@@ -109,7 +109,8 @@ class Endotaxis(Lifetime):
 
     @override
     def vitals(self, state: Any) -> dict[str, float]:
-        return super().vitals(state.life)
+        known = float(state.known[:, 0].mean())  # nothing else is counted where nothing is planned
+        return {"contexts": self.encoder.contexts(state.life), "known_places": known}
 
     @override
     def memory_image(self, state: Any) -> np.ndarray:

@@ -315,14 +315,17 @@ def scatter(grad: np.ndarray, symbols: np.ndarray, offset: np.ndarray, out: np.n
 
 @njit(cache=True, nogil=True)
 def mark(symbols: np.ndarray, offset: np.ndarray, out: np.ndarray) -> None:
-    """Fill out (N, levels) with 1 for each symbol that stands in some cell, 0 elsewhere; IndexError beyond levels."""
+    """Fill out (N, levels) with 1 for each symbol that stands in some cell, 0 elsewhere.
+
+    IndexError for one beyond the levels of its channel.
+    """
     rows, cells, channels = symbols.shape
     out[:] = _ZERO
     for i in range(rows):
         for cell in range(cells):
             for k in range(channels):
                 level = offset[k] + symbols[i, cell, k]
-                if level >= out.shape[1]:
+                if level >= (offset[k + 1] if k + 1 < channels else out.shape[1]):
                     raise IndexError("an observation holds a symbol above the `high` of its space")
                 out[i, level] = _ONE
 

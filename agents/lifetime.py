@@ -137,7 +137,7 @@ class Lifetime:
         }
 
     def flops(self) -> float:
-        """Floating point operations of a decision: counted in the lives played so far, else the most possible."""
+        """Floating point operations of a decision: counted in the lives played so far, else of a plan in full."""
         decisions, reads, writes = self._work.tolist()
         if decisions == 0:
             actions = len(self.encoder.plan.body.moves)

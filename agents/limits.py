@@ -10,11 +10,11 @@ from typing import Any
 _COUNTS = (
     "num_envs num_steps n_steps num_minibatches update_epochs n_epochs batch_size encoder head hidden frames dim heads "
     "controller key value width attention_heads layers window slots lstm_hidden_size buffer_size train_freq "
-    "gradient_steps target_update_interval widest plateau grow"
+    "gradient_steps target_update_interval widest plateau grow ball queue most_contexts places sweeps"
 )
 _SHARES = (
     "controller_dropout recycle gamma gae_lambda final_learning_rate write_cost_from tau exploration_fraction "
-    "exploration_initial_eps exploration_final_eps"
+    "exploration_initial_eps exploration_final_eps epsilon"
 )
 _WEIGHTS = "l2_init clip_coef clip_range ent_coef vf_coef max_grad_norm kl_skip write_cost learning_starts noise"
 LIMITS: dict[str, tuple[float, float]] = {
@@ -22,6 +22,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(_SHARES.split(), (0, 1)),
     **dict.fromkeys(_WEIGHTS.split(), (0, math.inf)),
     "learning_rate": (1e-12, 1e3),
+    "backups": (0, math.inf),
     "contexts": (0, math.inf),
     "replay": (0, math.inf),
 }

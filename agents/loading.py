@@ -70,7 +70,7 @@ def checkpoint_path(folder: Path, name: str) -> Path:
         return folder / f"{name}.safetensors"
     try:
         return folder / f"step-{int(float(name)):012d}.safetensors"
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError(f"--checkpoint takes best, last or a number of steps, got {name!r}.") from None
 
 

@@ -211,8 +211,7 @@ class MemoryPPO:
             ends = now.terminated | now.truncated
             reward = torch.as_tensor(now.reward, dtype=torch.float32, device=self.device)
             cut = now.truncated & ~now.terminated
-            if cut.any():
-                reward = reward + self._cut_off_value(now.final_obs, cut)
+            roll.cut_off[t] = self._cut_off_value(now.final_obs, cut) if cut.any() else 0
             self._starts = torch.as_tensor(ends, device=self.device).clone()
             roll.rewards[t], roll.ends[t] = reward, self._starts
             self._obs = to_tensors(now.obs, policy.encoder.keys)
@@ -222,6 +221,7 @@ class MemoryPPO:
             self._callback.update_locals({"dones": ends, "rewards": now.reward, "ended_episodes": ended})
             if not self._callback.on_step():
                 return False
+        roll.check_finite(self.num_timesteps)
         return True
 
     def _cut_off_value(self, final_obs: Any, truncated: np.ndarray) -> Tensor:

@@ -27,7 +27,8 @@ class Rollout:
         self.actions = torch.zeros(steps, batch, components, dtype=torch.long, device=device)
         self.starts = torch.zeros(steps, batch, dtype=torch.bool, device=device)
         self.ends = torch.zeros(steps, batch, dtype=torch.bool, device=device)
-        self.log_probs, self.values, self.rewards = (torch.zeros(steps, batch, device=device) for _ in range(3))
+        zeros = (torch.zeros(steps, batch, device=device) for _ in range(4))
+        self.log_probs, self.values, self.rewards, self.cut_off = zeros  # the last: gamma V where time ran out, else 0
         self.logits = torch.zeros(steps, batch, logits, device=device)  # log probabilities of all actions, if wanted
         self.dropout = dropout  # of the core's controller
         self.dropped = torch.zeros_like(self.starts) if dropout else None
@@ -36,9 +37,20 @@ class Rollout:
 
     def nbytes(self) -> int:
         """Bytes of all buffers, the memories at the start of the rollout not among them."""
-        parts = [self.actions, self.starts, self.ends, self.log_probs, self.values, self.rewards, self.logits]
-        parts += [] if self.dropped is None else [self.dropped]
+        parts = [self.actions, self.starts, self.ends, self.log_probs, self.values, self.rewards, self.cut_off]
+        parts += [self.logits] if self.dropped is None else [self.logits, self.dropped]
         return sum(part.nbytes for part in (*self.obs.values(), *parts))
+
+    def check_finite(self, steps: int) -> None:
+        """ValueError for NaN in what was gained, which would poison every parameter; `steps` were done at its end."""
+        wrong = (~torch.isfinite(self.rewards[: self.steps] + self.cut_off[: self.steps])).nonzero()
+        if len(wrong):
+            t, i = wrong[0].tolist()
+            step = steps - (self.steps - 1 - t) * self.rewards.shape[1]
+            raise ValueError(
+                f"the reward of environment {i}, or the observation that its episode was cut off with, is not finite at "
+                f"step {step}: nothing was trained on it; mend the environment or clip it with a wrapper"
+            )
 
     def drop(self, t: int, state: Any, generator: torch.Generator) -> Any:
         """Empty the controllers in `state` that are dropped at step t, and remember which."""
@@ -65,7 +77,7 @@ class Rollout:
         n = self.steps
         goes_on = 1 - self.ends[:n].float()
         after = torch.cat((self.values[1:n], last_values[None]))
-        advantages = self.rewards[:n] + gamma * after * goes_on - self.values[:n]
+        advantages = self.rewards[:n] + self.cut_off[:n] + gamma * after * goes_on - self.values[:n]
         decay = gamma * lam * goes_on
         for t in range(n - 2, -1, -1):
             advantages[t].addcmul_(decay[t], advantages[t + 1])

@@ -49,6 +49,7 @@ def snapshot(model: MemoryPPO) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def restore(model: MemoryPPO, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
     """Continue from `snapshot`, of an agent with the same config; ValueError if its environments are others."""
+    tensors = {name: part.clone() for name, part in tensors.items()}  # what goes on changes them in place
     _network(model, tensors, meta)
     if meta["started"]:
         _episodes(model, tensors, meta)

@@ -166,7 +166,9 @@ class Bridge:
         space = self.observation_space
         empty = {k: _zeros(s, self.n_envs) for k, s in space.items()} if isinstance(space, spaces.Dict) else None
         obs = obs_as_tensor(_zeros(space, self.n_envs) if empty is None else empty, self.device)
-        return obs, torch.as_tensor(np.array([self.action_space.sample() for _ in range(self.n_envs)]))
+        return obs, torch.as_tensor(
+            np.array([self.action_space.sample() for _ in range(self.n_envs)]), device=self.device
+        )
 
 
 class OnPolicyBridge(Bridge):
@@ -264,7 +266,7 @@ def _recurrent_class() -> Any:
             return int(2 * 2 * 4 * lstm.hidden_size * lstm.num_layers)
 
         def _memory_inputs(self) -> tuple[Any, ...]:
-            return self._last_lstm_states, torch.zeros(self.n_envs)
+            return self._last_lstm_states, torch.zeros(self.n_envs, device=self.device)
 
     return RecurrentBaseline
 

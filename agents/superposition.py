@@ -29,6 +29,12 @@ from agents import kernels
 CHUNK = 16  # steps solved at once: the Gram matrix costs T^2 and a chunk costs a few calls; best of 8, 16, 32 on a CPU
 
 
+def check_dim(dim: int) -> None:
+    """ValueError for an odd D: features come in pairs."""
+    if dim < 2 or dim % 2:
+        raise ValueError(f"dim must be even and at least 2, got {dim}")
+
+
 class Expansion(nn.Module):
     """Fixed random Fourier features, one law per head: (..., H, U) -> (..., H, D), each of unit norm.
 
@@ -46,14 +52,13 @@ class Expansion(nn.Module):
 
     def __init__(self, width: int, dim: int, scales: Sequence[float | tuple[float, float]], seed: int = 0) -> None:
         super().__init__()
-        if dim < 2 or dim % 2:
-            raise ValueError(f"dim must be even and at least 2, got {dim}")
         self.width, self.scales, self.seed = width, tuple(scales), seed
         self.register_buffer("omega", torch.empty(0), persistent=False)  # (H, U, D/2), a function of (seed, dim)
         self.resize(dim)
 
     def resize(self, dim: int) -> None:
-        """Redraw the frequencies for D = dim; those of the smaller D are kept."""
+        """Redraw the frequencies for D = dim; those of the smaller D are kept. ValueError as in `check_dim`."""
+        check_dim(dim)
         heads = []
         for head, scale in enumerate(self.scales):
             rng = np.random.default_rng((self.seed, head))

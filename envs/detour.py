@@ -83,8 +83,8 @@ class Detour(TrialWorld):
         generator: str = "kruskal",
         pose: bool = False,
     ) -> None:
-        if trials < 1 or not 0 < opened <= 1:
-            raise ValueError(f"Detour needs trials >= 1 and 0 < opened <= 1, got trials={trials}, opened={opened}.")
+        if trials < 1 or not 0.01 <= opened <= 1:  # whole percent: without a second way it would look for one for ever
+            raise ValueError(f"Detour needs trials >= 1 and 0.01 <= opened <= 1, got trials={trials}, opened={opened}.")
         if size < 9:
             raise ValueError(f"Detour needs a maze with two ways: size must be at least 9, got {size}.")
         for name, value, choices in (("change", change, CHANGES), ("generator", generator, GENERATORS)):

@@ -14,8 +14,9 @@ class ShuffledTMaze(TMaze):
 
     Description
         `TMaze` with noise and a random length. What it shows is put into another order, every feature times -1 or
-        +1, and its actions have other numbers: both drawn from `task`, the same in every episode. So tasks are
-        equally hard, and what one of them teaches is wrong in the others.
+        +1, and its actions are numbered anew: both drawn from `task`, the same in every episode. So tasks are equally
+        hard, and what one of them teaches is wrong in the others, though not all of it: three actions have only six
+        orders.
     Observation
         Box(-1, 1, (2 * bits + 3,), float32): the features of `TMaze`, shuffled. `final_obs` is all zeros.
     Action

@@ -26,6 +26,12 @@ def _world(world: World | str, num_envs: int, **kwargs: Any) -> World:
     return make(world, num_envs, **kwargs)
 
 
+def _checked(render_mode: str | None) -> str | None:
+    if render_mode not in (None, *_METADATA["render_modes"]):
+        raise ValueError(f"unknown render_mode {render_mode!r}: choose {', '.join(_METADATA['render_modes'])} or None.")
+    return render_mode
+
+
 class WorldEnv(gymnasium.Env[Any, Any]):
     """A World of one environment as a gymnasium.Env; `info["is_success"]` at the end of an episode."""
 
@@ -37,15 +43,16 @@ class WorldEnv(gymnasium.Env[Any, Any]):
             raise ValueError(f"WorldEnv takes a world of one environment, this one has {self.world.num_envs}.")
         self.observation_space = self.world.observation_space
         self.action_space = self.world.action_space
-        self.render_mode = render_mode
+        self.render_mode = _checked(render_mode)
         self._action = np.zeros((1, *(self.action_space.shape or ())), self.action_space.dtype)
         self._fresh: Obs | None = None  # the first observation of an episode that the world began by itself
+        self._begun = False
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
         super().reset(seed=seed)
         obs = self._fresh if self._fresh is not None and seed is None else self.world.reset(seed)
-        self._fresh = None
+        self._fresh, self._begun = None, True
         return row(obs, 0), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -54,6 +61,7 @@ class WorldEnv(gymnasium.Env[Any, Any]):
         out = self.world.step(self._action)
         terminated, truncated = out.terminated.item(), out.truncated.item()
         if not (terminated or truncated):
+            self._fresh = None  # stepped past an end: the next reset begins another episode
             return row(out.obs, 0), out.reward.item(), False, False, {}
         self._fresh = copy_obs(out.obs)
         success = out.success.item()
@@ -61,7 +69,9 @@ class WorldEnv(gymnasium.Env[Any, Any]):
         return row(out.final_obs, 0), out.reward.item(), terminated, truncated, info
 
     def render(self) -> Any:
-        """Return the picture or the text that `render_mode` asked for."""
+        """Return the picture or the text that `render_mode` asked for. ResetNeeded before the first reset."""
+        if not self._begun:
+            raise gymnasium.error.ResetNeeded("there is nothing to render yet: call reset() first.")
         if self.render_mode == "rgb_array":
             return self.world.render(0)
         return self.world.ansi(0) if self.render_mode == "ansi" else None
@@ -87,7 +97,7 @@ class WorldVectorEnv(VectorEnv[Any, Any, Any]):
         self.single_action_space = self.world.action_space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self.render_mode = render_mode
+        self.render_mode = _checked(render_mode)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode everywhere. One integer seeds the whole batch."""

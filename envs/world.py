@@ -53,7 +53,7 @@ def fresh_seed(seed: int | None) -> np.uint64:
     """Return 64 bits of `seed`, or of entropy for None."""
     if seed is None:
         return np.random.SeedSequence().generate_state(1, np.uint64)[0]
-    return np.uint64(seed & 0xFFFFFFFFFFFFFFFF)
+    return np.uint64(int(seed) & 0xFFFFFFFFFFFFFFFF)
 
 
 def copy_obs(obs: Obs) -> Obs:

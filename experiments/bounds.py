@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from dataclasses import asdict
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from experiments.compare import Entry, Settings, play
 from experiments.evaluation import Episodes
 
 FLOOR, CEILING = "random", "oracle"
+PACKAGES = ("numpy", "numba", "gymnasium", "minigrid", "envpool")
+"""That worlds are made of."""
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -65,8 +68,11 @@ def _folder() -> Path:
 
 
 def _key(name: str, env_id: str, settings: Settings) -> str:
-    """Hash what decides the result: the settings and all code that may play a part in it."""
-    digest = hashlib.sha256(json.dumps([name, env_id, asdict(settings)], sort_keys=True).encode())
+    """Hash what decides the result: the settings, who steps the world, and all code that may play a part in it."""
+    world = envs.make(env_id, 1, **settings.env_kwargs)
+    stepped_by = [type(world).__name__, *(f"{package} {_version(package)}" for package in PACKAGES)]
+    world.close()
+    digest = hashlib.sha256(json.dumps([name, env_id, asdict(settings), stepped_by], sort_keys=True).encode())
     modules = {form.__module__.replace(".", "/") + ".py" for form in agents.REFLEXES[name]}
     played = [
         *(_ROOT / "envs").glob("*.py"),
@@ -76,6 +82,13 @@ def _key(name: str, env_id: str, settings: Settings) -> str:
     for path in sorted(played):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:32]
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _plain(entry: Entry) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from agents import checkpoint
 from experiments.budget import Bill, Clock, Meter, bill, human, peak_memory
 from experiments.config import RunConfig
 from experiments.evaluation import batch_size, evaluate
-from experiments.logs import Monitor, RunLogger
+from experiments.logs import Monitor, RunLogger, say
 from experiments.stream import Course
 
 SAVE_SECONDS = 30.0
@@ -285,7 +285,7 @@ class Progress:
             self._tqdm.update(step - self._tqdm.n)
         elif clock.seconds >= self._next:
             self._next = clock.seconds * 1.05 + 2.0  # ever rarer: a log of a week is still short
-            print(self._line(step, score), flush=True)
+            say(self._line(step, score))
 
     def _line(self, step: int, score: str) -> str:
         fps = (step - self._first[0]) / max(time.monotonic() - self._first[1], 1e-9)

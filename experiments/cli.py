@@ -87,6 +87,12 @@ def parse(kind: type[T], argv: list[str]) -> tuple[T, dict[str, Any]]:
     return args, hp
 
 
+def said(kind: type, argv: list[str]) -> set[str]:
+    """Names of the fields of `kind` that the command line gives, also where it gives their defaults."""
+    words = (word.partition("=")[0].removeprefix("--").replace("-", "_") for word in argv if word.startswith("--"))
+    return {ALIASES.get(word, word) for word in words} & set(configs.names(kind))
+
+
 def _decided(args: Any, scale: tuple[float, ...]) -> set[str]:
     """Hyperparameters that flags of train.py decide: --num-envs says one; --scale, if new, solves for the widths."""
     if not hasattr(args, "num_envs"):
@@ -144,7 +150,7 @@ def split_hp(names: Iterable[str], hp: dict[str, Any]) -> dict[str, dict[str, An
     for key in hp:
         configs.known(key, every, f"hyperparameter of {', '.join(has)}:")
     # Several words are a list for fields that take one, and an error for the others when they are read.
-    values = {k: ",".join(v) if isinstance(v, list) and isinstance(v[0], str) else v for k, v in hp.items()}
+    values = {k: ",".join(v) if isinstance(v, list) and v and isinstance(v[0], str) else v for k, v in hp.items()}
     return {name: {k: v for k, v in values.items() if k in mine} for name, mine in has.items()}
 
 
@@ -175,7 +181,7 @@ def read_file(kind: type[T], path: Path) -> tuple[T, dict[str, Any]]:
     for name, value in values.items():
         try:
             values[name] = value if hints[name] == Path | None else configs.convert(hints[name], value)
-        except (ValueError, TypeError):
+        except configs.UNREADABLE:
             shown = value[0] if isinstance(value, tuple) and len(value) == 1 else value
             raise ValueError(f"{name} in {path} cannot be {shown!r}: `--help` says what it takes.") from None
     return kind(**values), hp

@@ -52,32 +52,48 @@ class Entry(NamedTuple):
 
 
 def find_runs(paths: list[Path]) -> list[Path]:
-    """Return the run folders under the given ones, sorted. ValueError if there are none."""
-    under = (config.parent for path in paths for config in (path.glob("**/config.json") if path.is_dir() else ()))
-    found = {folder.resolve(): folder for folder in under}.values()  # each once, whatever it is called
+    """Return the run folders under the given ones, sorted. ValueError names a path without any.
+
+    A file among them is passed over, so that `runs/*` may be said.
+    """
+    found: dict[Path, Path] = {}  # each once, whatever it is called
+    for path in paths:
+        under = [config.parent for config in path.glob("**/config.json")] if path.is_dir() else []
+        if not under and not (path.is_file() and len(paths) > 1):
+            raise ValueError(f"no run under {path}: name folders that train.py has written.")
+        found |= {folder.resolve(): folder for folder in under}
     if not found:
         raise ValueError(f"no run under {', '.join(map(str, paths))}: name folders that train.py has written.")
-    return sorted(found)
+    return sorted(found.values())
 
 
 def labels(folders: list[Path], together: bool = False) -> dict[Path, str]:
-    """What each run is called in a table: its agent, and where a seed would be there twice, also its log folder.
+    """What each run is called in a table: its agent, and what else is needed so that a row holds only its seeds.
 
-    Where runs play `together` in the same environments, an agent that was trained on several also has theirs.
+    That is every setting in which runs of one agent on one environment differ, and where a seed would still be there
+    twice, their log folder. Where runs play `together` in the same environments, an agent that was trained on several
+    also has theirs.
     """
     found = {folder: configs.of(folder) for folder in folders}
     homes = {folder: os.path.abspath(folder.resolve() / "../../..") for folder in folders}
-    seeds = Counter((c.env, c.label, c.seed) for c in found.values())
-    twice = {(env, label) for (env, label, _), number in seeds.items() if number > 1}
-    trained_on = {label: {c.env for c in found.values() if c.label == label} for _, label, _ in seeds}
+    trained_on, alike = defaultdict[str, set[str]](set), defaultdict[tuple[str, str], list[Row]](list)
+    for c in found.values():
+        trained_on[c.label].add(c.env)
+        alike[c.env, c.label].append(configs.settings(c))
     names = {}
     for folder, c in found.items():
-        parts = [c.label]
+        parts, mine = [c.label], configs.settings(c)
         if together and len(trained_on[c.label]) > 1:
             parts.append(c.env)
-        if (c.env, c.label) in twice:
-            parts.append(os.path.relpath(homes[folder], os.path.commonpath(homes.values())))
+        for key in dict.fromkeys(key for one in alike[c.env, c.label] for key in one):
+            if any(one.get(key) != mine.get(key) for one in alike[c.env, c.label]):
+                parts.append(f"{key}={mine.get(key)}")
         names[folder] = " ".join(parts)
+    seeds = Counter((c.env, names[folder], c.seed) for folder, c in found.items())
+    twice = {(env, name) for (env, name, _), number in seeds.items() if number > 1}
+    for folder, c in found.items():
+        if (c.env, names[folder]) in twice:
+            names[folder] += " " + os.path.relpath(homes[folder], os.path.commonpath(homes.values()))
     return names
 
 

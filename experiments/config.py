@@ -79,6 +79,10 @@ RESUMABLE = frozenset(
 )
 
 
+UNREADABLE = (ValueError, TypeError, OverflowError)
+"""What a value raises that cannot be read as the type of a field: a word, a list, an infinite whole number."""
+
+
 def resolve(config: RunConfig) -> RunConfig:
     """Fill in budget and hyperparameters: agent's defaults < environment's settings < `hp`, then scale.
 
@@ -153,7 +157,7 @@ def typed(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
         known(key, names(kind), f"hyperparameter of {kind.__name__}")
         try:
             checked[key] = convert(hints[key], value)
-        except ValueError:
+        except UNREADABLE:
             choices = " or ".join(map(repr, typing.get_args(hints[key])))
             literal = typing.get_origin(hints[key]) is typing.Literal
             expected = choices if literal else getattr(hints[key], "__name__", str(hints[key]))
@@ -163,7 +167,7 @@ def typed(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def convert(hint: Any, value: Any) -> Any:
-    """Read a value from a flag, TOML or JSON as the type of a field; ValueError if it is not one."""
+    """Read a value from a flag, TOML or JSON as the type of a field; one of UNREADABLE if it is not one."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):
         return _first(inner, value)
@@ -191,7 +195,7 @@ def _first(hints: tuple[Any, ...], value: Any) -> Any:
     for hint in hints:
         try:
             return convert(hint, value)
-        except ValueError:
+        except UNREADABLE:
             continue
     raise ValueError(value)
 
@@ -200,6 +204,12 @@ def fingerprint(config: RunConfig) -> str:
     """Hash what a resolved run is, and nothing that may change when it goes on: eight hexadecimal digits."""
     what = {name: value for name, value in asdict(config).items() if name not in RESUMABLE}
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def settings(config: RunConfig) -> dict[str, Any]:
+    """What two runs of one agent on one environment may differ in, apart from their seeds, in one flat dictionary."""
+    rest = {name: getattr(config, name) for name in ("budget", "stream", "stream_repeats", "stream_fresh")}
+    return rest | config.env_kwargs | config.hp
 
 
 def write(config: RunConfig, path: Path) -> None:

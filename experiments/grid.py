@@ -23,8 +23,9 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from experiments import run
+from experiments import plan, run
 from experiments.config import RunConfig, resolve
+from experiments.logs import say
 
 ROOT = Path(__file__).resolve().parent.parent
 POLL = 0.2
@@ -91,11 +92,14 @@ def check(configs: list[RunConfig], resume: bool = False, force: bool = False) -
     """Look at every run folder before the first job starts, and empty those that `force` replaces.
 
     Returns the resolved jobs. RunError names the first folder that is in the way: one with another run in it, or,
-    without `resume`, with another budget.
+    without `resume`, with another budget. ValueError for a budget that does not pay for a step of its job: then
+    nothing has been emptied.
     """
     jobs = [resolve(config) for config in configs]
     for job in jobs:
         run.check(job, resume or run.started(job), force)
+    if force:
+        plan.estimate(jobs, 1.0)
     for job in jobs if force else ():
         if job.folder.exists():
             with run.lock(job.folder):
@@ -210,7 +214,7 @@ class Display:
         if self._bars:
             self.show(outcome.config, outcome.message)
         else:
-            print(f"{title(outcome.config)}  {outcome.message}", flush=True)
+            say(f"{title(outcome.config)}  {outcome.message}")
 
     def close(self) -> None:
         """Leave the lines on the screen."""

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from experiments.budget import slug
+
 SCALES = 10_000
 """The largest scale: a hundred million parameters. To find a width, networks twice as large are built."""
 THREADS = 1024
@@ -44,6 +46,11 @@ def check_seed(seed: int) -> None:
 def check_run(config: Any) -> None:
     """ValueError for a number that no run can have, and for a device that is not there; config is a RunConfig."""
     check_seed(config.seed)
+    if config.name and config.name != slug(config.name):
+        raise ValueError(
+            f"--name {config.name!r} cannot be part of a folder's name as it is: take letters from a to z, digits and "
+            f". _ - between them, for example {slug(config.name)}."
+        )
     if config.num_threads > THREADS:
         raise ValueError(f"--num-threads must be at most {THREADS}, got {config.num_threads}.")
     for name, low in _LEAST.items():
@@ -53,6 +60,7 @@ def check_run(config: Any) -> None:
         raise ValueError(f"--scale takes multiples above 0, such as 1 4 16 64, up to {SCALES}, got {config.scale:g}.")
     try:
         torch.zeros(1, device=config.device)
+        torch.Generator(config.device)
     except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
         reason = str(error).split("\n")[0][:120]
         raise ValueError(f"--device {config.device} cannot be used here ({reason}): try cpu.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -67,12 +68,21 @@ class RunLogger(Logger):
         self.record(name, Image(picture, "HWC"), exclude=NOT_TEXT)
 
 
+def say(text: str) -> None:
+    """Print a line; where nobody reads any more (`| head`, a `tee` that Ctrl-C ended), training goes on."""
+    with contextlib.suppress(BrokenPipeError):
+        print(text, flush=True)
+
+
 class Monitor:
     """monitor.csv as SB3's Monitor writes it: a line of JSON, then return, length, seconds per episode."""
 
     def __init__(self, path: Path, env_id: str, started: float, size: int | None = None) -> None:
-        """Begin a file, or continue one by cutting it back to `size` bytes."""
-        self._file = open(path, "r+b" if size is not None and path.exists() else "wb")
+        """Begin a file, or continue one by cutting it back to `size` bytes; one that has lost some begins anew."""
+        if size is not None and (not path.exists() or path.stat().st_size < size):
+            say(f"{path} has lost episodes since the last checkpoint: it begins anew.")
+            size = None
+        self._file = open(path, "wb" if size is None else "r+b")
         if size is None:
             header = json.dumps({"t_start": started, "env_id": env_id})
             self._file.write(f"#{header}\nr,l,t,is_success\n".encode())

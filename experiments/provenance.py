@@ -10,6 +10,7 @@ import sys
 import time
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from agents import checkpoint
 from experiments import config as configs
@@ -29,8 +30,7 @@ PACKAGES = (
 
 def append(config: RunConfig) -> None:
     """Append this start to provenance.json: command, hash of the run, versions, commit, machine."""
-    path = config.folder / "provenance.json"
-    starts = json.loads(path.read_text()) if path.exists() else []
+    path, starts = config.folder / "provenance.json", _starts(config.folder)
     starts.append(
         {
             "argv": sys.argv,
@@ -56,26 +56,32 @@ def processor() -> str:
 
 
 def processors(folder: Path) -> set[str]:
-    """Processors that a run was trained on; none where an earlier version did not write them down."""
+    """Processors that a run was trained on."""
+    return {start.get("processor", "an unrecorded processor") for start in _starts(folder)}
+
+
+def _starts(folder: Path) -> list[dict[str, Any]]:
     path = folder / "provenance.json"
-    starts = json.loads(path.read_text()) if path.exists() else []
-    return {start["processor"] for start in starts if "processor" in start}
+    try:
+        starts = json.loads(path.read_text()) if path.exists() else []
+        if not isinstance(starts, list):
+            raise ValueError("no list")
+    except ValueError as error:
+        raise ValueError(f"{path} does not say where the run comes from ({error}): delete it to go on.") from error
+    return starts
 
 
 def commit() -> str | None:
-    """Return the commit of this program, "+changes" where the tree differs; None outside of git."""
+    """Return the commit of this program, "+changes" where the tree differs; None outside of its own git."""
     root = Path(__file__).resolve().parent.parent
     try:
-        command = [
-            "git",
-            "-C",
-            str(root),
-            "describe",
-            "--always",
-            "--abbrev=40",
-            "--match=",
-            "--dirty=+changes",
-        ]
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        if Path(_git(root, "rev-parse", "--show-toplevel")).resolve() != root:
+            return None  # installed inside of another repository
+        return _git(root, "describe", "--always", "--abbrev=40", "--match=", "--dirty=+changes")
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def _git(root: Path, *words: str) -> str:
+    command = ["git", "-C", str(root), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()

@@ -12,6 +12,7 @@ import platform
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from experiments import figures, plots, tables
 from experiments.budget import slug
@@ -98,7 +99,8 @@ def _figure(plot: plots.Plot, agents: tuple[str, ...], files: Path, command: str
     svg, png = plots.draw(plot, agents)
     (files / f"{plot.name}.png").write_bytes(png)
     (files / f"{plot.name}.csv").write_text(plots.table(plot))
-    links = " ".join(f"<a href='{files.name}/{plot.name}.{kind}'>{kind}</a>" for kind in ("png", "csv"))
+    beside = quote(f"{files.name}/{plot.name}")
+    links = " ".join(f"<a href='{beside}.{kind}'>{kind}</a>" for kind in ("png", "csv"))
     caption = (
         f"<b>{html.escape(plot.title)}</b> {html.escape(plot.about)} {links}<br><code>{html.escape(command)}</code>"
     )

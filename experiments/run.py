@@ -36,7 +36,7 @@ from experiments import limits, provenance, stream
 from experiments.budget import Bill, Budget, Meter, bill, human, peak_memory
 from experiments.callback import RunCallback, Stop, signals
 from experiments.config import RunConfig
-from experiments.logs import Monitor, RunLogger
+from experiments.logs import Monitor, RunLogger, say
 
 UNBOUNDED = 1 << 60
 """Environment steps that no run reaches: what `learn` is asked for when the clock decides."""
@@ -115,6 +115,7 @@ def train(config: RunConfig, *, resume: bool = False, force: bool = False, progr
             else:
                 _refuse_less(config, budget, saved[1]["run"], steps)
                 _restore(algorithm, saved, config)
+            (folder / "result.json").unlink(missing_ok=True)  # of a smaller budget: this run has not ended
             configs.write(config, folder / "config.json")
             provenance.append(config)
             return _run(config, algorithm, cost, budget, steps, saved, progress)
@@ -165,10 +166,7 @@ def _run(
         callback.restore(state)
         callback.cost = bill(algorithm)  # it may have grown
         if not getattr(algorithm, "exact_resume", True):
-            print(
-                f"{config.agent}: new episodes and random streams; this resume is not bit for bit.",
-                flush=True,
-            )
+            say(f"{config.agent}: new episodes and random streams; this resume is not bit for bit.")
     else:
         logger.describe(asdict(config), str(cost))
     try:
@@ -212,10 +210,9 @@ def _learn(algorithm: Any, callback: RunCallback, steps: int | None, config: Run
                 callback.at_boundary()
         except Stop as stop:
             if stop.signum:
-                print(
+                say(
                     f"Stopped by {signal.Signals(stop.signum).name} at {callback.boundary} steps, "
-                    f"everything saved. Continue with: python train.py --resume {config.folder}",
-                    flush=True,
+                    f"everything saved. Continue with: python train.py --resume {config.folder}"
                 )
                 return {"status": "stopped", "signum": stop.signum}
         callback.save("last")
@@ -310,12 +307,16 @@ def lock(folder: Path, fingerprint: str = "") -> Iterator[None]:
     The file says who holds it; the claim itself is the lock on the file, so a claim is never stale.
     """
     with open(folder / ".lock", "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        for patience in (0.05, 0.1, 0.2, 0.0):  # who looks whether a run is claimed holds it for a moment
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                time.sleep(patience)
+        else:
             raise ClaimedError(
                 f"another process is training in {folder} ({holder(folder)}); give this run a --name of its own."
-            ) from None
+            )
         file.truncate(0)
         file.write(f"{os.getpid()} {platform.node()} {fingerprint}\n")
         file.flush()

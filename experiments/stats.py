@@ -33,8 +33,10 @@ def aggregate_median(scores: np.ndarray) -> float:
 
 
 def aggregate_iqm(scores: np.ndarray) -> float:
-    """Interquartile mean: the mean of the middle half of all scores (runs, tasks)."""
+    """Interquartile mean: the mean of the middle half of all scores (runs, tasks); NaN if any is, as of `np.mean`."""
     ordered = np.sort(scores, axis=None)  # scipy's trim_mean is the same and takes ten times as long
+    if np.isnan(ordered[-1:]).any():  # sorted to the end, where it would be cut off
+        return float("nan")
     cut = int(0.25 * ordered.size)
     return float(ordered[cut : ordered.size - cut].mean())
 

@@ -175,8 +175,10 @@ def summary(records: Sequence[Mapping[str, Any]], cost: Bill, bits: int) -> dict
 def forward_transfer(records: Sequence[Mapping[str, Any]], fresh: Sequence[Mapping[str, Any]]) -> float:
     """Mean over the first visits of (A - F) / (1 - F), without the first task (Wolczyk et al. 2021, equation 2).
 
-    A is the mean success while the task is trained, the area under the curve, F that of a fresh network.
+    A is the mean success while the task is trained, the area under the curve, F that of a fresh network. NaN where
+    success is not known, or nothing is left to gain.
     """
     count = len({record["task"] for record in records})
     pairs = [(a["online"], f["online"]) for a, f in zip(records[1:count], fresh[1:count], strict=True)]
-    return float(np.mean([(a - f) / (1 - f) for a, f in pairs]))
+    gained = [(a - f) / (1 - f) for a, f in pairs if a is not None and f is not None and f < 1]
+    return float(np.mean(gained)) if gained else float("nan")

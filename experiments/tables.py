@@ -26,6 +26,7 @@ FOOTNOTE = (
     "Several seeds: interquartile mean over seeds, 95 % bootstrap interval over seeds. One seed: mean and interval "
     "over episodes.\nWorst 10 %: mean {metric} of the worst tenth of all episodes."
 )
+FEW = "\n(k of n): the score means something in k of the n episodes only, and this is their mean."
 
 
 def markdown(rows: list[Row]) -> str:
@@ -41,7 +42,8 @@ def markdown(rows: list[Row]) -> str:
 
 def footnote(rows: list[Row]) -> str:
     """Say what the numbers are."""
-    return FOOTNOTE.format(metric=_headline(rows))
+    few = any(row[name]["episodes"] < row["episodes"] for row in rows for name in scores_of(rows) if row.get(name))
+    return FOOTNOTE.format(metric=_headline(rows)) + FEW * few
 
 
 def references(published: tuple[Reference, ...]) -> str:
@@ -91,7 +93,7 @@ def grids(rows: list[Row]) -> list[tuple[str, list[list[str]]]]:
     head, columns = _headline(rows), []
     for row in rows:
         cost = {name: _cost(name, row[COSTS[name]]) for name in costs}
-        score = {name: _score(row.get(name)) for name in scores}
+        score = {name: _score(row.get(name), row["episodes"]) for name in scores}
         worst = {"worst 10 %": _number((row.get(head) or {}).get("worst"))}
         columns.append(
             {"agent": row["agent"], "env": row["env"], "seeds": str(len(row["seeds"]))} | cost | score | worst
@@ -125,12 +127,13 @@ def _cost(name: str, value: float | None) -> str:
     return f"{value:.0f}" if name == "seconds" else human(value) + ("B" if name == "state" else "")
 
 
-def _score(metric: dict[str, float | None] | None) -> str:
-    """The value and its interval, if it has one."""
+def _score(metric: dict[str, Any] | None, episodes: int) -> str:
+    """The value and its interval, if it has one, and of how many episodes where it means nothing in the others."""
     if metric is None:
         return ""
     interval = "" if metric["low"] is None else f" [{_number(metric['low'])}, {_number(metric['high'])}]"
-    return f"{_number(metric['iqm'])}{interval}"
+    few = f" ({metric['episodes']} of {episodes})" if metric["episodes"] < episodes else ""
+    return f"{_number(metric['iqm'])}{interval}{few}"
 
 
 def _number(value: float | None) -> str:

@@ -91,6 +91,7 @@ def tune(args: Args, hp: dict[str, Any], command: str) -> Path:
         direction="maximize",
         load_if_exists=True,
     )
+    _same(study, {"budget": base.budget, "seeds": list(args.seed), "hp": hp}, folder)
     study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))  # begun again it does not propose the same
     defaults = {name: base.hp[name] for name in mine if _inside(base.hp[name], mine[name])}
     for first in _interrupted(study) if study.trials else [defaults]:
@@ -110,6 +111,18 @@ def tune(args: Args, hp: dict[str, Any], command: str) -> Path:
     study.optimize(objective, n_trials=max(args.trials - done, 0))
     _write(folder, study, args, hp, command)
     return folder
+
+
+def _same(study: Any, asked: dict[str, Any], folder: Path) -> None:
+    """ValueError if trials of another budget, other seeds or other fixed settings stand there already."""
+    asked = json.loads(json.dumps(asked))
+    for name, value in asked.items():
+        before = study.user_attrs.get(name, value)
+        if before != value:
+            raise ValueError(
+                f"{folder} holds trials with {name} {before}, not {value}: say the same, or another --logdir."
+            )
+        study.set_user_attr(name, value)
 
 
 def _interrupted(study: Any) -> list[dict[str, Any]]:
@@ -187,6 +200,8 @@ def main(argv: list[str]) -> int:
     args, hp = cli.parse(Args, argv)
     if args.trials < 1:
         raise ValueError(f"--trials must be at least 1, got {args.trials}.")
+    if not args.seed:
+        raise ValueError("--seed needs at least one value, or leave it out: python -m experiments.tuning --help.")
     given = configs.typed(configs.kind(args.agent), cli.split_hp([args.agent], hp)[args.agent])
     folder = tune(args, given, shlex.join(["python", "-m", "experiments.tuning", *argv]))
     print(f"wrote {folder / 'trials.csv'} and {folder / 'best.toml'}: python train.py --config {folder / 'best.toml'}")

@@ -96,7 +96,7 @@ def run(seeds: range = SEEDS) -> Report:
         "What an agent holds in superposition can be explained: it is read by linear probes, and what is moved into "
         "another life is what that life then acts on.",
         f"of the decisions after a transplant, less than {FOLLOW:.0%} follow the cues of the life that the matrix came "
-        "from, in either of two worlds. Margin: the smaller of the two shares - 0.9.",
+        "from, in either of two worlds. Margin: seed by seed, the smaller of the two shares - 0.9.",
         grafts[:, :, 1, 0].min(1) - FOLLOW,
         table,
         figure,

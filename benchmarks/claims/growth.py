@@ -93,7 +93,8 @@ def run(seeds: range = SEEDS) -> Report:
         "Models that change their size are inefficient; growing in dimension instead is not.",
         "a GRU that grows in size loses no area under the curve of return against FLOPs to the best of its fixed "
         "sizes, or loses no larger share of it than a superposed memory that grows in D loses to the best of its own. "
-        "Margin: the share lost by growing in size, minus that lost by growing in D where this is above 0.",
+        "Margin: seed by seed, the share lost by growing in size, minus that lost by growing in D where this is above "
+        "0.",
         np.minimum(size, size - dimension),
         table,
         figure,

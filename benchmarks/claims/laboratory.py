@@ -19,10 +19,11 @@ class Report(NamedTuple):
 
     claim: str  # what is claimed
     rule: str  # what would kill it: the margin, in words
-    margin: np.ndarray  # (seeds,)
+    margin: np.ndarray  # one for each of `over`
     table: list[list[str]]  # the head first
     figure: Figure
     reading: str = ""  # what else the table says
+    over: str = "seeds"
 
     @property
     def verdict(self) -> str:
@@ -55,7 +56,7 @@ def page(name: str, report: Report) -> str:
             "",
             f"**Killed if** {report.rule}",
             "",
-            f"**Verdict: {report.verdict}.** Margin {cell(report.margin, 3)} over {len(report.margin)} seeds.",
+            f"**Verdict: {report.verdict}.** Margin {cell(report.margin, 3)} over {len(report.margin)} {report.over}.",
             *(["", report.reading] if report.reading else []),
             "",
             grid(report.table),

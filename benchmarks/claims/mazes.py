@@ -67,6 +67,7 @@ def run(lives: int = LIVES) -> Report:
         "Forty lives, the lifetime agent. The map is a table but where the matrix is named, so that what is measured "
         "is the choice of the map and not what is stored. The gate: a map that is contradicted is left as it was; "
         "without it what is in view is written over it before another is chosen.",
+        over="lives",
     )
 
 

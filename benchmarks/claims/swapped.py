@@ -84,7 +84,8 @@ def run(seeds: range = SEEDS) -> Report:
         "transplant the matrix and it turns to the other side.",
         f"where nothing but the context tells two tasks apart, less than {ENOUGH:.0%} of the turns in the swapped "
         "context are those of the other task; or of the lives in a room that go on with the matrix of a life with the "
-        f"other cue, less than {ENOUGH:.0%} end at its object. Margin: the smaller of the two shares - {ENOUGH}.",
+        f"other cue, less than {ENOUGH:.0%} end at its object. Margin: seed by seed, the smaller of the two shares - "
+        f"{ENOUGH}.",
         np.minimum(swaps[:, 0, 1, 0], grafts[:, 1, 0]) - ENOUGH,
         table,
         figure,
