@@ -109,8 +109,8 @@ class Endotaxis(Lifetime):
 
     @override
     def vitals(self, state: Any) -> dict[str, float]:
-        known = float(state.known[:, 0].mean())  # nothing else is counted where nothing is planned
-        return {"contexts": self.encoder.contexts(state.life), "known_places": known}
+        found = super().vitals(state.life)
+        return {name: found[name] for name in ("contexts", "known_places", "read_error")}  # the rest is of a planner
 
     @override
     def memory_image(self, state: Any) -> np.ndarray:

@@ -46,10 +46,10 @@ class Rollout:
         wrong = (~torch.isfinite(self.rewards[: self.steps] + self.cut_off[: self.steps])).nonzero()
         if len(wrong):
             t, i = wrong[0].tolist()
-            step = steps - (self.steps - 1 - t) * self.rewards.shape[1]
+            step = steps - (self.steps - t) * self.rewards.shape[1]
             raise ValueError(
-                f"the reward of environment {i}, or the observation that its episode was cut off with, is not finite at "
-                f"step {step}: nothing was trained on it; mend the environment or clip it with a wrapper"
+                f"the reward of environment {i}, or the observation that its episode was cut off with, is not finite "
+                f"at step {step}: nothing was trained on it; mend the environment or clip it with a wrapper"
             )
 
     def drop(self, t: int, state: Any, generator: torch.Generator) -> Any:

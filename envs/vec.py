@@ -15,7 +15,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from envs.world import Obs, Transition, World, copy_obs, new_buffer, row, write_row
 
-_METADATA = {"render_modes": ["ansi", "rgb_array"], "render_fps": 8}
+_MODES = ["ansi", "rgb_array"]
+_METADATA = {"render_modes": _MODES, "render_fps": 8}
 
 
 def _world(world: World | str, num_envs: int, **kwargs: Any) -> World:
@@ -27,8 +28,8 @@ def _world(world: World | str, num_envs: int, **kwargs: Any) -> World:
 
 
 def _checked(render_mode: str | None) -> str | None:
-    if render_mode not in (None, *_METADATA["render_modes"]):
-        raise ValueError(f"unknown render_mode {render_mode!r}: choose {', '.join(_METADATA['render_modes'])} or None.")
+    if render_mode not in (None, *_MODES):
+        raise ValueError(f"unknown render_mode {render_mode!r}: choose {', '.join(_MODES)} or None.")
     return render_mode
 
 

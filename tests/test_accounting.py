@@ -136,3 +136,32 @@ def test_the_bytes_of_an_agent() -> None:
     assert evaluated.stats() == stats  # whatever number of environments it is played in
     dqn = agents.make("sb3-dqn", "CartPole-v1", buffer_size=1000).stats()
     assert dqn["buffer_bytes"] >= 1000 * 2 * 4 * 4 and dqn["flops_per_training_step"] > dqn["flops_per_step"] > 0
+
+
+def test_a_transformer_s_step_by_hand() -> None:
+    """Fused attention is no matrix product to torch's counter."""
+    model = agents.make("transformer", "RecallMix-N8-D16-v0", num_envs=4, width=32, window=128, layers=1)
+    c, (x, f), a, n = model.config, model.policy.encoder.linear.weight.shape, 2, 32
+    seen, h, y = c.window + 1, c.head, x + n
+    block = 2 * n * 3 * n + 2 * n * n + 2 * 2 * n * 2 * n + 8 * n + 2 * 7 * n + 2 * n  # the last: GELU, norms, sums
+    attention = 4 * seen * n + 6 * seen * c.attention_heads
+    heads = 2 * (2 * y * h + h) + 2 * h * (a + 1) + 8 * a
+    cache = 2 * n * c.window  # what is of another episode is emptied
+    expected = 2 * f * x + x + 2 * x * n + block + attention + cache + 7 * n + heads
+    assert near(model.flops()["act"], expected) and attention > 0.1 * expected
+
+
+def test_few_environments_are_few_minibatches() -> None:
+    settings: dict[str, Any] = {"num_steps": 16, "hidden": 64, "update_epochs": 1}
+    four, two = (
+        agents.make("gru", "RecallMix-N8-D16-v0", num_envs=2, num_minibatches=n, **settings).flops()["train"]
+        for n in (4, 2)
+    )
+    assert four == two
+
+
+def test_adam_s_bytes_are_of_what_it_trains() -> None:
+    model = agents.make("gru", "ShuffledTMaze-K0-M1-Max10-v0", num_envs=4, num_steps=8, contexts=2)
+    model.learn(32)
+    kept = [part for slot in model.optimizer.state.values() for part in slot.values()]
+    assert model.stats()["optimizer_bytes"] == sum(part.nbytes for part in kept if part.dim())

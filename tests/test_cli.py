@@ -17,6 +17,7 @@ import agents
 import evaluate
 import train
 from experiments import cli, run
+from experiments import config as configs
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = ["--num-envs", "8", "--hp.num-steps", "16"]
@@ -263,6 +264,16 @@ def test_less_than_what_is_done_and_foreign_worlds_are_refused(tmp_path: Path) -
 def test_an_id_brings_its_gamma_to_python() -> None:
     assert agents.make("gru", "Recall-N8-D0-v0").config.gamma == 0.5
     assert agents.make("gru", "Recall-N8-D0-v0", gamma=0.9).config.gamma == 0.9
+
+
+@pytest.mark.parametrize("agent", [name for name, agent in agents.AGENTS.items() if agent.trained])
+def test_the_settings_of_a_run_can_be_given_back(agent: str, tmp_path: Path) -> None:
+    """A resolved config.json, with every kind of value that settings have."""
+    if agent == "sb3-recurrent":
+        pytest.importorskip("sb3_contrib")
+    (job,) = train.plan(train.Args(agent=(agent,), env=("CartPole-v1",), budget="steps=4096"), {})
+    configs.write(job, tmp_path / "config.json")
+    assert train.plan(*cli.parse(train.Args, ["--config", str(tmp_path / "config.json")])) == [job]
 
 
 def test_flags_win_over_a_file(tmp_path: Path) -> None:

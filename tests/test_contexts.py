@@ -19,6 +19,7 @@ from agents.config import GRUConfig, NoneConfig
 from agents.contexts import CODE, Contexts, orient, superpose
 from agents.ppo import MemoryPPO
 from agents.superposed_linear import random_codes
+from envs.gym_world import GymWorld
 from envs.stream import Stream
 from experiments import config as configs
 from experiments import run
@@ -131,6 +132,16 @@ def test_a_saved_agent_acts_in_its_context(tmp_path: Path) -> None:
     assert asdict(loaded.config) == asdict(model.config)
     mine, its = (evaluate(who, world, 8, 1) for who in (model, loaded))
     assert (mine.returns == its.returns).all()
+
+
+def test_what_time_cut_off_is_no_reward_to_predict() -> None:
+    """A context predicts the reward itself; what the value function adds where time ran out is the policy's."""
+    model = MemoryPPO("gru", "CartPole-v1", GRUConfig(num_envs=4, num_steps=32, contexts=2))
+    model.set_env(GymWorld("CartPole-v1", 4, max_episode_steps=4))
+    model.learn(128)
+    assert model.rollout.cut_off.abs().max() > 0 and (model.rollout.rewards == 1).all()
+    _, target = model.policy.contexts._samples(model.rollout)
+    assert (target[:, -1] == Contexts.REWARD).all()
 
 
 def test_settling_is_on_the_bill_by_hand() -> None:

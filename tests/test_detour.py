@@ -95,6 +95,7 @@ def test_a_life_that_never_arrives_is_truncated() -> None:
         ({"change": "none"}, "unknown change 'none': choose open, close, goal, latent"),
         ({"size": 7}, "at least 9, got 7"),
         ({"opened": 0}, "opened=0"),
+        ({"opened": 0.004}, "0.01 <= opened <= 1, got trials=10, opened=0.004"),  # no whole percent
         ({"trials": 0}, "trials=0"),
     ],
 )

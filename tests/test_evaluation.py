@@ -94,9 +94,26 @@ def test_a_run_too_short_for_an_episode_says_so(tmp_path: Path) -> None:
     assert run.summary(result).endswith(", no training episode ended")
 
 
+def test_a_row_is_of_runs_that_differ_in_their_seeds_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = small(tmp_path / "a", agent="gru", hp=SMALL, budget="steps=256")
+    run.train(base)
+    run.train(replace(base, seed=1, hp=SMALL | {"gamma": 0.9}))
+    run.train(replace(base, seed=2, logdir=str(tmp_path / "b"), budget="steps=512"))
+    (replace(base, seed=1).folder / "result.json").unlink()
+    capsys.readouterr()
+    assert evaluate_cli.main([str(tmp_path), "--episodes", "4", "--no-bounds", "--table", "json"]) == 0
+    out, err = capsys.readouterr()
+    assert {row["agent"]: row["seeds"] for row in json.loads(out)} == {
+        "gru budget=steps=256 gamma=0.5": [0],
+        "gru budget=steps=256 gamma=0.9": [1],
+        "gru budget=steps=512 gamma=0.5": [2],
+    }
+    assert err.count(", not finished") == 1
+
+
 def test_the_same_seed_twice_is_not_two_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for logdir, gamma in (("before", 0.5), ("after", 0.9)):
-        run.train(small(tmp_path / logdir, agent="gru", hp=SMALL | {"gamma": gamma}, budget="steps=256"))
+    for logdir in ("before", "after"):
+        run.train(small(tmp_path / logdir, agent="gru", budget="steps=256"))
     capsys.readouterr()
     alone, both = [str(tmp_path / "before")], [str(tmp_path / name) for name in ("before", "after")]
     assert evaluate_cli.main([*alone, "--episodes", "4", "--no-bounds", "--table", "json"]) == 0
@@ -129,3 +146,32 @@ def test_two_trainings_of_an_agent_are_two_rows(tmp_path: Path, capsys: pytest.C
     assert [row["agent"] for row in json.loads(capsys.readouterr().out)] == ["gru TMaze-L10-v0", "gru TMaze-Max10-v0"]
     assert evaluate_cli.main(words) == 0  # each in its own: the column says which
     assert [row["agent"] for row in json.loads(capsys.readouterr().out)] == ["gru", "gru"]
+
+
+def test_a_score_that_means_something_in_few_episodes_says_in_how_many() -> None:
+    row = {"agent": "a", "env": "e", "seeds": [0], "episodes": 4, **dict.fromkeys(tables.COSTS.values())}
+    score = compare.metric([np.array([17.0, np.nan, np.nan, np.nan])])
+    text = tables.markdown([row | {"R45": score, "success": compare.metric([np.ones(4)])}])
+    assert "17.0 (1 of 4)" in text and "1.000 [1.000, 1.000] " in text and "(k of n)" in text
+    assert "(k of n)" not in tables.markdown([row | {"success": compare.metric([np.ones(4)])}])
+
+
+def test_floors_are_kept_for_the_worlds_they_were_played_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    def key() -> str:
+        return bounds._key("random", "TMaze-L10-v0", compare.Settings())
+
+    before = key()
+    assert key() == before
+    monkeypatch.setattr(bounds, "_version", lambda package: "another")
+    assert key() != before
+
+
+def test_a_misspelt_folder_is_not_passed_over(tmp_path: Path) -> None:
+    config = small(tmp_path, agent="gru", budget="steps=256")
+    run.train(config)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").touch()
+    assert compare.find_runs([config.folder, tmp_path / "notes.txt"]) == [config.folder]  # as runs/* may be
+    for other in ("typo", "empty"):
+        with pytest.raises(ValueError, match=f"no run under .*{other}"):
+            compare.find_runs([config.folder, tmp_path / other])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import pickle
 import signal
 import subprocess
 import sys
+import threading
 import zipfile
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,7 +23,7 @@ from safetensors.torch import save as to_bytes
 import agents
 from agents import checkpoint
 from experiments import run
-from experiments.config import RunConfig
+from experiments.config import RunConfig, resolve
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -41,7 +43,8 @@ def small(tmp_path: Path, **changes: Any) -> RunConfig:
 def start(config: RunConfig, patch: str = "pass") -> subprocess.Popen[bytes]:
     """Run a job in a process of its own, after `patch`, a line of Python."""
     job = Path(config.logdir) / "job.json"
-    job.write_text(json.dumps({"config": asdict(config), "resume": False, "force": False}))
+    resume = (config.folder / "config.json").exists()
+    job.write_text(json.dumps({"config": asdict(config), "resume": resume, "force": False}))
     code = f"import sys; from experiments import run; {patch}; sys.exit(run.main())"
     with open(job) as file:
         return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdin=file, stdout=subprocess.DEVNULL)
@@ -68,14 +71,25 @@ def assert_continues(config: RunConfig, expected: dict[str, torch.Tensor]) -> No
         torch.testing.assert_close(tensors[name], tensor, rtol=0, atol=0, equal_nan=True, msg=name)
 
 
+def killed_after(checkpoints: int) -> str:
+    """A patch: the process dies between two iterations, after so many numbered checkpoints."""
+    return (
+        "from experiments.callback import RunCallback as C; import os; real = C.at_boundary; C.at_boundary = lambda s: "
+        f"(len(list(s.folder.glob('step-*'))) >= {checkpoints} and os.kill(os.getpid(), 9), real(s))"
+    )
+
+
 def test_kill_during_training(tmp_path: Path, expected: dict[str, torch.Tensor]) -> None:
     config = small(tmp_path)
-    # the process dies between two iterations, after its third numbered checkpoint
-    death = "from experiments.callback import RunCallback as C; import os; real = C.at_boundary; "
-    death += "C.at_boundary = lambda s: (len(list(s.folder.glob('step-*'))) > 2 and os.kill(os.getpid(), 9), real(s))"
-    process = start(config, death)
-    process.wait()
-    assert process.returncode == -signal.SIGKILL
+    assert start(config, killed_after(3)).wait() == -signal.SIGKILL
+    assert_continues(config, expected)
+
+
+def test_a_run_that_was_extended_and_killed_is_not_finished(tmp_path: Path, expected: dict[str, torch.Tensor]) -> None:
+    config = small(tmp_path)
+    run.train(replace(config, budget="steps=512"))
+    assert start(config, killed_after(6)).wait() == -signal.SIGKILL
+    assert not run.done(resolve(config)) and run.result_of(config.folder) is None
     assert_continues(config, expected)
 
 
@@ -200,3 +214,37 @@ def test_nan_observations_end_the_run_before_they_are_learnt(tmp_path: Path) -> 
     tensors, _ = checkpoint.load(config.folder / "last.safetensors")
     policy = [part for name, part in tensors.items() if name.startswith("policy.")]
     assert all(torch.isfinite(part).all() for part in policy if part.is_floating_point())
+
+
+def test_what_was_lost_of_the_record_begins_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = small(tmp_path)
+    run.train(replace(config, budget="steps=512"))
+    record = config.folder / "monitor.csv"
+    record.write_bytes(record.read_bytes()[:40])
+    (config.folder / "provenance.json").write_text("")
+    with pytest.raises(ValueError, match=r"provenance\.json does not say where the run comes from .*: delete it"):
+        run.train(config, resume=True)
+    (config.folder / "provenance.json").unlink()
+    assert run.train(config, resume=True).status == "finished"
+    assert "has lost episodes" in capsys.readouterr().out
+    assert record.read_bytes().startswith(b"#{") and b"\0" not in record.read_bytes()
+
+
+def test_a_run_goes_on_where_nobody_reads_what_it_says(tmp_path: Path) -> None:
+    words = ["--agent", "gru", "--env", "RecallMix-N8-D16-v0", "--steps", "4096", "--hp.num-steps", "16"]
+    command = [sys.executable, "train.py", *words, "--num-envs", "8", "--logdir", str(tmp_path)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    said = process.stderr.read()
+    assert process.wait() == 141 and not said
+    assert run.result_of(tmp_path / "RecallMix-N8-D16-v0" / "gru" / "seed0")["status"] == "finished"
+
+
+def test_who_looks_whether_a_run_is_claimed_does_not_keep_it(tmp_path: Path) -> None:
+    with open(tmp_path / ".lock", "w") as looks:
+        fcntl.flock(looks, fcntl.LOCK_EX)
+        threading.Timer(0.1, lambda: fcntl.flock(looks, fcntl.LOCK_UN)).start()
+        with run.lock(tmp_path):
+            assert run.claimed(tmp_path)

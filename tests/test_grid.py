@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import torch
 
+import train
 from agents import checkpoint
 from experiments import config as configs
 from experiments import grid, plan, run
@@ -64,6 +65,22 @@ def test_shards_are_disjoint_and_complete() -> None:
     parts = [plan.shard(list(range(10)), f"{k}/3") for k in (1, 2, 3)]
     assert parts == [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8]]
     assert plan.shard([1, 2], "") == [1, 2]
+
+
+def test_a_part_of_one_job_is_a_list(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["--env", "RecallMix-N8-D16-v0", *SIZES, "--seed", "0", "1", "--steps", "512", "--logdir", str(tmp_path)]
+    for how in ("512 steps", "finished before"):
+        assert train.main(["--agent", "gru", *words, "--shard", "1/2", "--workers", "1"]) == 0
+        assert how in capfd.readouterr().out
+
+
+def test_what_cannot_begin_replaces_nothing(tmp_path: Path) -> None:
+    config = replace(jobs(tmp_path, 1)[0], budget="steps=256")
+    grid.run_jobs([config], 1)
+    before = last(config)
+    with pytest.raises(ValueError, match="steps=4 is less than one iteration"):
+        grid.run_jobs([config, replace(config, seed=1, budget="steps=4")], 1, force=True)
+    assert all(torch.equal(part, before[name]) for name, part in last(config).items())
 
 
 @pytest.mark.parametrize("part", ["0/3", "4/3", "3", "a/b", "1/0", "1/2/3"])

@@ -98,10 +98,11 @@ def test_running_moments_of_symbols(compiled: bool) -> None:
 
 
 def test_a_symbol_above_its_space_is_refused() -> None:
-    encoder, obs = symbols((2,))
-    obs[""][1, 4, 3, 1] = 4
-    with pytest.raises(IndexError, match="above the `high` of its space"):
-        encoder(obs)
+    for channel, symbol in ((1, 4), (0, 7)):
+        encoder, obs = symbols((2,))
+        obs[""][1, 4, 3, channel] = symbol
+        with pytest.raises(IndexError, match="above the `high` of its space"):
+            encoder(obs)
 
 
 @pytest.mark.parametrize(("rows", "width", "values"), [(1, 3, 2), (300, 5, 2), (300, 147, 2), (500, 4, 256)])

@@ -318,7 +318,20 @@ def test_vitals_and_picture_of_a_life() -> None:
         vitals = agent.vitals(state)
         assert vitals["known_places"] >= (15 if name.startswith("lifetime") else 5) and vitals["contexts"] == 1
         assert 0 <= vitals["read_error"] < 0.3
+        assert ("reads" in vitals) == name.startswith("lifetime")  # a zero would say that nothing is read
         assert agent.memory_image(state).dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("name", "hp"),
+    [("lifetime", {"ball": 0}), ("lifetime", {"queue": 0}), ("lifetime", {"backups": -1}),
+     ("lifetime-table", {"most_contexts": 0}), ("endotaxis", {"places": 0}), ("endotaxis", {"sweeps": -1}),
+     ("successor", {"epsilon": 2.0})],
+)  # fmt: skip
+def test_settings_that_compiled_code_could_not_bear_are_refused(name: str, hp: dict[str, Any]) -> None:
+    ((setting, value),) = hp.items()
+    with pytest.raises(ValueError, match=f"'{setting}' must be .*, got {value}"):
+        agents.make(name, "Labyrinth-v0", **hp)
 
 
 def test_faults_are_named() -> None:

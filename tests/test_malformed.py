@@ -94,6 +94,11 @@ PLANS: list[tuple[list[object], str]] = [
     (["--stream", "shuffeld"], "unknown suite 'shuffeld'. Did you mean 'shuffled'"),
     (["--env", "FrozenLake-v1", "--env-kwargs", "map_name=9x9"], "made with map_name=9x9: KeyError '9x9'"),
     (["--resume", "nowhere"], "nowhere"),
+    (["--resume", "nowhere", "--workers", -1], "--workers must be at least 1, got -1"),
+    (["--name", "β"], "--name 'β' cannot be part of a folder's name as it is.*for example unnamed"),
+    (["--name", "a b"], "for example a-b"),
+    (["--hp.hidden", "inf"], "must be int, got 'inf'"),
+    (["--device", "meta"], "--device meta cannot be used here"),
     (["--config", "nowhere.toml"], "cannot read nowhere.toml"),
 ]
 
@@ -124,6 +129,8 @@ FILES: dict[str, tuple[str, str]] = {
     "inner.toml": (f'env = "{ENV}"\n[hp]\nhiden = 3', "hiden"),
     "number.toml": ("env = 3", "cannot be 3"),
     "budget.toml": (f'env = "{ENV}"\nbudget = [1]', "needs a number"),
+    "tuple.toml": (f'env = "{ENV}"\n[hp]\ndim = [64, 256]', "must be int, got [64, 256]"),
+    "table.toml": (f'env = "{ENV}"\n[hp]\nlearning_rate = {{a = 1}}', "must be float"),
     "bool.toml": (f'env = "{ENV}"\nforce = "perhaps"', "cannot be 'perhaps'"),
     "path.toml": (f'env = "{ENV}"\nlogdir = 7', "cannot be 7"),
 }
@@ -248,6 +255,13 @@ def test_what_may_change_on_resume_does(folder: Path) -> None:
     assert len(list(folder.glob("step-*"))) >= 2
 
 
+def test_what_is_said_on_resume_counts_also_where_it_is_the_default(folder: Path) -> None:
+    assert train.main(["--resume", str(folder), "--steps", "512", "--save-every", "128"]) == 0
+    assert train.main(["--resume", str(folder), "--steps", "640", "--save-every", "0"]) == 0
+    assert json.loads((folder / "config.json").read_text())["save_every"] == 0
+    assert "leave out --agent" in one_line(train.main, ["--resume", folder, "--agent", "superposed"])
+
+
 def test_a_folder_above_runs_is_not_resumed(folder: Path) -> None:
     assert f"such as {folder}" in one_line(train.main, ["--resume", folder.parents[1]])
 
@@ -299,6 +313,14 @@ def test_a_missing_checkpoint_is_said_before_anyone_plays(folder: Path, capsys: 
     assert not capsys.readouterr().err
 
 
+def test_a_folder_that_became_the_value_of_a_hyperparameter_is_explained(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "is read as one of its values" in one_line(evaluate.main, ["--hp.hidden", 8, folder])
+    said = one_line(evaluate.main, [folder, "--hp.hidden", 8, folder])
+    assert f"must be int, got '{folder}'" in said and not capsys.readouterr().err
+
+
 def test_a_second_environment_that_there_is_not_stops_before_the_first_is_played(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -320,6 +342,8 @@ def test_named_twice_is_counted_once(folder: Path, capsys: pytest.CaptureFixture
     ("words", "message"),
     [
         (["--checkpoint", "newest"], "best, last or a number"),
+        (["--checkpoint", "inf"], "best, last or a number"),
+        (["nowhere"], "no run under nowhere"),
         (["--checkpoint", 77], "best.safetensors, last.safetensors"),
         (["--hp.gamma", 0.5], "cannot change after training"),
         (["--hp.gama", 0.5], "Did you mean 'gamma'"),

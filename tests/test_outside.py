@@ -146,6 +146,10 @@ def test_tuning_keeps_its_trials_and_goes_on(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(KeyboardInterrupt):  # the fourth trial
         tuning.main([*words, "--trials", "5"])
     monkeypatch.setattr(run, "train", begun)
+    with pytest.raises(ValueError, match="holds trials with budget steps=256, not steps=512"):
+        tuning.main([*words, "--trials", "5", "--budget", "steps=512"])
+    with pytest.raises(ValueError, match=r"holds trials with seeds \[0\], not \[1\]"):
+        tuning.main([*words, "--trials", "5", "--seed", "1"])
     assert tuning.main([*words, "--trials", "5"]) == 0
     rows = list(csv.DictReader((folder / "trials.csv").read_text().splitlines()))
     assert [row["trial"] for row in rows] == ["0", "1", "2", "4", "5"]

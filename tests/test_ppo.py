@@ -354,6 +354,25 @@ def test_an_observation_that_is_not_a_number_stops_the_training(bad: float, at: 
     assert torch.equal(weights(model), before)
 
 
+@pytest.mark.parametrize("where", ["reward", "final_obs"])
+def test_a_gain_that_is_not_a_number_stops_the_training(where: str) -> None:
+    class Broken(Clock):
+        def step(self, actions: np.ndarray) -> Transition:
+            self.calls = getattr(self, "calls", 0) + 1
+            out = super().step(actions)
+            if self.calls == 6:
+                spoilt = getattr(out, where).copy()
+                spoilt[2] = np.nan
+                return out._replace(**{where: spoilt})
+            return out
+
+    model = make(env=Broken(4, 4))  # environment 2 begins in its third step, so its time runs out with the sixth
+    before = weights(model)
+    with pytest.raises(ValueError, match=r"environment 2, or .* is not finite at step 20: nothing was trained on it"):
+        model.learn(64)
+    assert torch.equal(weights(model), before)
+
+
 def test_a_bad_number_inside_a_dict_is_named() -> None:
     class Broken(gym.Env[Any, Any]):
         observation_space = spaces.Dict({"fine": spaces.Discrete(2), "bad": spaces.Box(-1, 1, (2,), np.float32)})

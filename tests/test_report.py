@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -86,14 +87,14 @@ def test_the_page_of_real_runs(tmp_path: Path) -> None:
     for agent, hp in (("superposed", config.hp), ("gru", {"num_envs": 8, "num_steps": 16, "hidden": 8})):
         for seed in (0, 1):
             run.train(replace(config, agent=agent, hp=hp, seed=seed))
-    page = tmp_path / "page.html"
+    page = tmp_path / "it's #1.html"
     words = ["Recall-N2-D0-v0", "Recall-N4-D0-v0", "--episodes", "4", "--report", str(page)]
     assert evaluate.main([str(tmp_path / "runs"), "--env", *words]) == 0
     text = page.read_text()
     parser = Page()
     parser.feed(text)
     links = [source for source in parser.sources if not source.startswith(("data:", "#"))]
-    assert links and all((tmp_path / link).is_file() for link in links)  # only what stands beside it
+    assert links and all((tmp_path / unquote(link)).is_file() for link in links)  # only what stands beside it
     assert not re.search(r"(src|@import|url\()\s*=?\s*['\"]?https?:", text)
     assert text.count("<svg") == text.count("<figcaption><b>") >= 3 and text.count("data:image/gif") == 4
     for part in (
@@ -105,7 +106,7 @@ def test_the_page_of_real_runs(tmp_path: Path) -> None:
         "environment steps",
     ):
         assert part in text
-    assert {path.suffix for path in (tmp_path / "page_files").iterdir()} == {".png", ".csv", ".gif"}
+    assert {path.suffix for path in (tmp_path / "it's #1_files").iterdir()} == {".png", ".csv", ".gif"}
 
 
 def test_what_agents_are_called_is_escaped(tmp_path: Path) -> None:

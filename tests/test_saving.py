@@ -91,6 +91,17 @@ def test_an_agent_goes_on_in_other_environments_with_the_same_spaces(tmp_path: P
         assert again.learn(48, reset_num_timesteps=False).num_timesteps > 64
 
 
+def test_a_snapshot_can_be_continued_twice() -> None:
+    model = make("superposed").learn(32)
+    snapshot = model.snapshot()
+    first, second = make("superposed"), make("superposed")
+    first.restore(*snapshot)
+    first.learn(64, reset_num_timesteps=False)
+    second.restore(*snapshot)
+    second.learn(64, reset_num_timesteps=False)
+    assert torch.equal(weights(first), weights(second))
+
+
 def test_an_agent_that_was_loaded_to_act_says_what_it_costs_and_what_training_needs(tmp_path: Path) -> None:
     model = make("superposed").learn(32)
     model.save(tmp_path / "agent")
@@ -171,6 +182,11 @@ def test_a_grown_agent_acts_the_same_when_loaded(tmp_path: Path) -> None:
         assert dim_of(loaded) == 64
         found = loaded.predict(obs)[1]
         assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_every_dim_is_looked_at_before_the_training() -> None:
+    with pytest.raises(ValueError, match="dim must be even and at least 2, got 33"):
+        make("superposed", dim=16, grow=(32, 33))
 
 
 def test_dim_can_be_changed_after_training() -> None:

@@ -18,6 +18,10 @@ def test_aggregates_of_known_scores() -> None:
     assert stats.aggregate_optimality_gap(np.array([[0.5], [2.0]])) == 0.25  # 2.0 counts as 1.0
 
 
+def test_what_is_not_a_number_is_not_trimmed_away() -> None:
+    assert np.isnan(stats.aggregate_iqm(np.array([0.0, 0.6, 0.7, np.nan])))
+
+
 def test_iqm_ignores_the_outer_quarters() -> None:
     assert stats.aggregate_iqm(np.array([[0.0], [0.4], [0.6], [1000.0]])) == pytest.approx(0.5)
 

@@ -158,6 +158,8 @@ def test_scores_by_hand() -> None:
     assert found["reward_per_gflop"] == pytest.approx(20 / 40) and found["persistent_bits"] == 3200
     fresh = records([0, 1], [[0.0, None], [0.0, 0.0]], [0.1, 0.4])
     assert stream.forward_transfer(told, fresh) == pytest.approx((0.7 - 0.4) / 0.6)
+    nothing_left = records([0, 1], [[0.0, None], [0.0, 0.0]], [0.1, 1.0])
+    assert np.isnan(stream.forward_transfer(told, nothing_left))
     assert "forgetting" not in stream.summary(told[:1], BILL, 0)
 
 

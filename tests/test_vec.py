@@ -144,6 +144,35 @@ def test_gymnasium_env_and_vector_env_play_the_same_episodes() -> None:
     vector.close()
 
 
+def test_a_reset_after_a_step_past_the_end_begins_an_episode() -> None:
+    env, fresh = WorldEnv("TMaze-L10-v0"), WorldEnv("TMaze-L10-v0")
+
+    def length() -> int:
+        count, ended = 0, False
+        while not ended:
+            _, _, terminated, truncated, _ = env.step(0)
+            count, ended = count + 1, terminated or truncated
+        return count
+
+    env.reset(seed=0)
+    whole = length()
+    env.step(0)
+    obs, _ = env.reset()
+    assert obs[0] == fresh.reset(seed=0)[0][0] == 1 and length() == whole
+
+
+def test_rendering_needs_an_episode_and_a_mode_that_there_is() -> None:
+    with pytest.raises(gymnasium.error.ResetNeeded, match=r"call reset\(\) first"):
+        gymnasium.make("EndlessTMaze-Fixed-L10-C50-v0", render_mode="rgb_array").render()
+    with pytest.raises(ValueError, match="unknown render_mode 'human': choose ansi, rgb_array or None"):
+        WorldEnv("TMaze-L10-v0", render_mode="human")
+
+
+def test_seeds_may_be_numpy_s() -> None:
+    world = envs.make("NoisyTMaze-M1-L10-v0", 4)
+    assert (world.reset(np.int64(5)) == envs.make("NoisyTMaze-M1-L10-v0", 4).reset(5)).all()
+
+
 def test_env_renders_as_made() -> None:
     for mode, kind in (("ansi", str), ("rgb_array", np.ndarray)):
         env = gymnasium.make("TMaze-L10-v0", render_mode=mode)
