@@ -140,6 +140,7 @@ def test_what_time_cut_off_is_no_reward_to_predict() -> None:
     model.set_env(GymWorld("CartPole-v1", 4, max_episode_steps=4))
     model.learn(128)
     assert model.rollout.cut_off.abs().max() > 0 and (model.rollout.rewards == 1).all()
+    assert model.policy.contexts is not None
     _, target = model.policy.contexts._samples(model.rollout)
     assert (target[:, -1] == Contexts.REWARD).all()
 
