@@ -23,6 +23,7 @@ from experiments import config as configs
 from experiments import plan as plans
 from experiments import stream as streams
 from experiments.config import RunConfig
+from experiments.logs import say
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ def main(argv: list[str]) -> int:
         print(*map(cli.describe, jobs), plans.table(jobs), sep="\n")
         return 0
     for job in jobs:
-        print(cli.describe(job))
+        say(cli.describe(job))
     if len(jobs) == 1 and args.launcher == "local" and not args.shard:  # a part of a list is a list
         result = run.train(jobs[0], resume=args.resume is not None, force=args.force, progress=args.progress)
         print(run.summary(result), f"TensorBoard: tensorboard --logdir {jobs[0].logdir}", sep="\n")

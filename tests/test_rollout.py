@@ -41,9 +41,10 @@ def test_cut_off_reward_is_the_discounted_value_of_the_last_observation() -> Non
     model = make("none", Clock(4, 4), gamma=0.5)
     model.learn(32)
     roll = model.rollout
-    expected = torch.where(roll.ends, 1 + 0.5 * roll.values, torch.ones(8, 4))  # the observation is always the same
+    expected = torch.where(roll.ends, 0.5 * roll.values, torch.zeros(8, 4))  # the observation is always the same
     assert int(roll.ends.sum()) == 8
-    torch.testing.assert_close(roll.rewards, expected)
+    torch.testing.assert_close(roll.cut_off, expected)
+    assert (roll.rewards == 1).all()
 
 
 @pytest.mark.parametrize("lam", [0.0, 0.7, 1.0])
@@ -54,6 +55,7 @@ def test_advantages_are_the_sum_that_defines_them(lam: float) -> None:
     roll.steps = steps  # the last rows of the buffer are not filled
     roll.rewards, roll.values = (torch.randn(steps + 3, batch, generator=generator) for _ in range(2))
     roll.ends = torch.rand(steps + 3, batch, generator=generator) < 0.2
+    roll.cut_off = torch.randn(steps + 3, batch, generator=generator) * roll.ends
     last = torch.randn(batch, generator=generator)
     advantages, returns = roll.advantages(last, gamma, lam)
     values = torch.cat((roll.values[:steps], last[None]))
@@ -63,7 +65,8 @@ def test_advantages_are_the_sum_that_defines_them(lam: float) -> None:
             for k in range(t, steps):
                 ended = bool(roll.ends[k, b])
                 ahead = 0.0 if ended else gamma * float(values[k + 1, b])
-                expected += weight * (float(roll.rewards[k, b]) + ahead - float(values[k, b]))
+                gained = float(roll.rewards[k, b] + roll.cut_off[k, b])
+                expected += weight * (gained + ahead - float(values[k, b]))
                 weight *= gamma * lam
                 if ended:
                     break
