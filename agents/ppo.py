@@ -209,11 +209,10 @@ class MemoryPPO:
                 roll.logits[t] = torch.cat(dist.log_probs, -1)
             now = world.step(policy.to_env(actions))
             ends = now.terminated | now.truncated
-            reward = torch.as_tensor(now.reward, dtype=torch.float32, device=self.device)
             cut = now.truncated & ~now.terminated
             roll.cut_off[t] = self._cut_off_value(now.final_obs, cut) if cut.any() else 0
             self._starts = torch.as_tensor(ends, device=self.device).clone()
-            roll.rewards[t], roll.ends[t] = reward, self._starts
+            roll.rewards[t], roll.ends[t] = torch.as_tensor(now.reward, device=self.device), self._starts
             self._obs = to_tensors(now.obs, policy.encoder.keys)
             check_finite(self._obs, self.num_timesteps)
             ended = self.episodes.add(now.reward, ends, now.success)

@@ -29,10 +29,9 @@ training episodes, actions sampled, and controllers of the superposed agent drop
 `timed-recall`, `timed-memory`, `tuned-recall` and `memory` they are not dropped (`controller_dropout` 0), and nowhere
 those of `slots`. Same seconds for everyone (`timed-*`) are of the wall clock, one run at a time, while other work kept
 the second core busy. All of `timed-rewrite`, and `superposed` where it drops controllers, ran on an Intel Xeon, which
-is faster than the EPYC, whatever machine is named below, which is that of the others and of the evaluation. The bill by
-which `transformer` was given its steps left out its attention while it acts: it had 1 to 4 % more steps than its budget
-pays for, and its FLOPs are printed as they are. CPU seconds are of shared machines, which were up to three times slower
-at times.
+is faster than the EPYC. The bill by which `transformer` was given its steps left out its attention while it acts: it
+had 1 to 4 % more steps than its budget pays for, and its FLOPs are printed as they are. CPU seconds are of shared
+machines, which were up to three times slower at times.
 """
 TUNED = (
     "Settings are the best of as many trials for each, on seeds 0 and 1 at this budget, the defaults among them; the "

@@ -82,13 +82,11 @@ def labels(folders: list[Path], together: bool = False) -> dict[Path, str]:
         alike[c.env, c.label].append(configs.settings(c))
     names = {}
     for folder, c in found.items():
-        parts, mine = [c.label], configs.settings(c)
-        if together and len(trained_on[c.label]) > 1:
-            parts.append(c.env)
-        for key in dict.fromkeys(key for one in alike[c.env, c.label] for key in one):
-            if any(one.get(key) != mine.get(key) for one in alike[c.env, c.label]):
-                parts.append(f"{key}={mine.get(key)}")
-        names[folder] = " ".join(parts)
+        mine, others = configs.settings(c), alike[c.env, c.label]
+        keys = dict.fromkeys(key for other in others for key in other)
+        differ = [key for key in keys if any(other.get(key) != mine.get(key) for other in others)]
+        env = [c.env] if together and len(trained_on[c.label]) > 1 else []
+        names[folder] = " ".join([c.label, *env, *(f"{key}={mine.get(key)}" for key in differ)])
     seeds = Counter((c.env, names[folder], c.seed) for folder, c in found.items())
     twice = {(env, name) for (env, name, _), number in seeds.items() if number > 1}
     for folder, c in found.items():
