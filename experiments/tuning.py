@@ -2,8 +2,9 @@
 
     python -m experiments.tuning --agent gru --env RecallMix-N64-D16-v0 --trials 20 --budget flops=1e11
 
-Trial 0 are the defaults. Every trial is one ordinary run a seed, under LOGDIR/tuning; the same command goes on where it
-stopped. What was tried stands in `trials.csv`, the best in `best.toml`, which `train.py --config` takes. Extra `tune`.
+Trial 0 are the defaults. Trials follow one another, each chosen after the last; a trial is one ordinary run a seed,
+under LOGDIR/tuning, side by side by worker processes. The same command goes on where it stopped. What was tried stands
+in `trials.csv`, the best in `best.toml`, which `train.py --config` takes. Extra `tune`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from tyro.conf import arg
 
-from experiments import cli, run
+from experiments import cli, grid, run
 from experiments import config as configs
 from experiments.budget import slug
 from experiments.config import RunConfig
@@ -64,6 +65,8 @@ class Args:
     """Seeds of each trial; never those that results are reported on."""
     scale: float | None = None
     """Trained parameters as a multiple of the default superposed agent's."""
+    workers: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: one per core)")] = None
+    """Processes at a time: the seeds of a trial run side by side."""
     logdir: Path = Path("runs")
     """The runs stand under LOGDIR/tuning."""
 
@@ -99,11 +102,13 @@ def tune(args: Args, hp: dict[str, Any], command: str) -> Path:
 
     def objective(trial: Any) -> float:
         chosen = {name: _suggest(trial, name, where) for name, where in mine.items()}
-        results = list[Result]()
-        for seed in args.seed:
-            results.append(run.train(_config(args, hp | chosen, trial.number, seed), resume=True))
-            if results[-1].signum:  # Ctrl-C ended that run, and ends all of this: half a trial is none
-                raise KeyboardInterrupt
+        jobs = [configs.resolve(_config(args, hp | chosen, trial.number, seed)) for seed in args.seed]
+        outcomes = grid.run_jobs(jobs, args.workers or cli.cores(), resume=True)
+        if grid.exit_code(outcomes) > 128:  # Ctrl-C ended these runs, and ends all of this: half a trial is none
+            raise KeyboardInterrupt
+        if failed := grid.failures(outcomes):
+            raise run.RunError(failed)
+        results = [Result(**run.result_of(job.folder)) for job in jobs]
         trial.set_user_attr("flops", sum(result.flops for result in results))
         return float(np.mean([score(result) for result in results]))
 
@@ -200,6 +205,8 @@ def main(argv: list[str]) -> int:
     args, hp = cli.parse(Args, argv)
     if args.trials < 1:
         raise ValueError(f"--trials must be at least 1, got {args.trials}.")
+    if args.workers is not None and args.workers < 1:
+        raise ValueError(f"--workers must be at least 1, got {args.workers}.")
     if not args.seed:
         raise ValueError("--seed needs at least one value, or leave it out: python -m experiments.tuning --help.")
     given = configs.typed(configs.kind(args.agent), cli.split_hp([args.agent], hp)[args.agent])

@@ -18,7 +18,7 @@ import envs
 import train
 from agents import checkpoint
 from envs.vec import WorldVecEnv
-from experiments import compare, export, run, tuning
+from experiments import compare, export, grid, run, tuning
 from experiments.config import RunConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -125,6 +125,7 @@ def test_tuning_keeps_its_trials_and_goes_on(tmp_path: Path, monkeypatch: pytest
         "steps=256",
         "--seed",
         "0",
+        "1",
         "--hp.hidden",
         "8",
     ]
@@ -137,18 +138,17 @@ def test_tuning_keeps_its_trials_and_goes_on(tmp_path: Path, monkeypatch: pytest
     assert float(rows[0]["learning_rate"]) == agents.get("gru").config().learning_rate  # the defaults come first
     best = tomllib.loads((folder / "best.toml").read_text())
     assert best["hp"]["hidden"] == 8 and "experiments.tuning --agent gru" in (folder / "best.toml").read_text()
-    begun = run.train
 
-    def interrupted(config: RunConfig, **how: Any) -> run.Result:
-        return replace(begun(config, **how), signum=2)
+    def interrupted(jobs: list[RunConfig], *_: int, **__: bool) -> list[grid.Outcome]:
+        run.train(jobs[0])
+        return [grid.Outcome(jobs[0], 130, "Stopped by SIGINT")]
 
-    monkeypatch.setattr(run, "train", interrupted)
-    with pytest.raises(KeyboardInterrupt):  # the fourth trial
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):  # the fourth trial
+        patched.setattr(grid, "run_jobs", interrupted)
         tuning.main([*words, "--trials", "5"])
-    monkeypatch.setattr(run, "train", begun)
     with pytest.raises(ValueError, match="holds trials with budget steps=256, not steps=512"):
         tuning.main([*words, "--trials", "5", "--budget", "steps=512"])
-    with pytest.raises(ValueError, match=r"holds trials with seeds \[0\], not \[1\]"):
+    with pytest.raises(ValueError, match=r"holds trials with seeds \[0, 1\], not \[1\]"):
         tuning.main([*words, "--trials", "5", "--seed", "1"])
     assert tuning.main([*words, "--trials", "5"]) == 0
     rows = list(csv.DictReader((folder / "trials.csv").read_text().splitlines()))
