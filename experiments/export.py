@@ -1,6 +1,7 @@
 """A trained agent for use elsewhere: as ONNX, its memory an input and an output; or as a run folder to ship.
 
     python -m experiments.export runs/RecallMix-N64-D16-v0/superposed/seed0 agent.onnx
+    python -m experiments.export runs/RecallMix-N64-D16-v0/superposed/seed0 agent.onnx --checkpoint best --hp.dim 1024
     python -m experiments.export runs/RecallMix-N64-D16-v0/superposed/seed0 pretrained/recall
 
 The ONNX graph is one step of a batch: observations (one input for each part), `episode_start` (B,) bool and the
@@ -14,18 +15,33 @@ import json
 import logging
 import sys
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from tyro.conf import Positional
 
 import agents
 from agents import checkpoint, kernels
 from agents.encoder import to_tensors
+from agents.loading import checkpoint_path
 from agents.ppo import MemoryPPO
 from experiments import cli, compare, run
 from experiments import config as configs
+
+
+@dataclass(frozen=True)
+class Args:
+    """Export a trained agent; --hp.dim is the D of the ONNX graph."""
+
+    run: Positional[Path]
+    """A run folder, or a folder above it with no other run in it."""
+    target: Positional[Path]
+    """FILE.onnx, or the folder to ship the run in."""
+    checkpoint: str = "last"
+    """best, last, or the steps of a numbered checkpoint."""
 
 
 class Step(nn.Module):
@@ -78,10 +94,13 @@ def onnx(model: MemoryPPO, path: Path, batch: int = 2) -> list[str]:
     return names
 
 
-def ship(folder: Path, target: Path) -> Path:
-    """Copy a run under `target` with nothing but what acting takes: no optimiser, no worlds, no curves, no paths."""
+def ship(folder: Path, target: Path, which: str = "last") -> Path:
+    """Copy a run under `target` with nothing but what acting takes: no optimiser, no worlds, no curves, no paths.
+
+    `which` checkpoint of the run becomes the last, and only, one of the copy.
+    """
     config = configs.of(folder)
-    tensors, meta = checkpoint.load(folder / "last.safetensors")
+    tensors, meta = checkpoint.load(checkpoint_path(folder, which))
     place = target / Path(*folder.absolute().parts[-3:])
     place.mkdir(parents=True, exist_ok=True)
     kept = {name: part for name, part in tensors.items() if name.startswith("policy.")}
@@ -91,6 +110,15 @@ def ship(folder: Path, target: Path) -> Path:
     result = run.result_of(folder) | {"folder": str(place)}
     (place / "result.json").write_text(json.dumps(result, indent=2) + "\n")
     return place
+
+
+def _dim(source: Path, hp: dict[str, Any]) -> int | None:
+    """The D that is asked for. ValueError for another hyperparameter, or an agent without one."""
+    for name in hp:
+        configs.known(name, ["dim"], "hyperparameter that can change after training:")
+    agent = configs.of(source).agent
+    given = configs.typed(configs.kind(agent), cli.split_hp([agent], hp)[agent])
+    return given.get("dim")
 
 
 def _installed() -> None:
@@ -103,20 +131,21 @@ def _installed() -> None:
 
 def main(argv: list[str]) -> int:
     """Run the command line and return the exit code."""
-    if len(argv) != 2:
-        raise ValueError("give a run folder and where to export it: python -m experiments.export RUN FILE.onnx|FOLDER")
-    found, target = compare.find_runs([Path(argv[0])]), Path(argv[1])
+    args, hp = cli.parse(Args, argv)
+    found, target = compare.find_runs([args.run]), args.target
     if len(found) > 1:
-        raise ValueError(f"{argv[0]} holds {len(found)} runs: name one of {', '.join(map(str, found))}.")
+        raise ValueError(f"{args.run} holds {len(found)} runs: name one of {', '.join(map(str, found))}.")
     (source,) = found
     if target.suffix == ".onnx":
-        names = onnx(agents.load(source), target)
+        names = onnx(agents.load(source, checkpoint=args.checkpoint, dim=_dim(source, hp)), target)
         print(f"wrote {target}, inputs {', '.join(names)}")
+    elif hp:
+        raise ValueError(f"a shipped run keeps its settings: leave out --hp.{min(hp)}; evaluate.py takes it.")
     else:
         configs.read(source / "config.json")
         if not run.result_of(source):
             raise run.RunError(f"{source} is not finished: python train.py --resume {source}")
-        print(f"wrote {ship(source, target)}")
+        print(f"wrote {ship(source, target, args.checkpoint)}")
     return 0
 
 

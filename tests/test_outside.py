@@ -93,8 +93,26 @@ def test_onnx_acts_as_the_agent_does(tmp_path: Path, agent: str, env: str) -> No
 def test_only_our_agents_become_onnx(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="MemoryPPO"):
         export.onnx(agents.make("random", "Recall-N8-D0-v0"), tmp_path / "a.onnx")
-    with pytest.raises(ValueError, match="give a run folder"):
-        export.main(["one"])
+
+
+def test_export_takes_a_checkpoint_and_a_dimension(trained: RunConfig, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    graph = tmp_path / "agent.onnx"
+    assert export.main([str(trained.folder), str(graph), "--checkpoint", "best", "--hp.dim", "64"]) == 0
+    session = pytest.importorskip("onnxruntime").InferenceSession(str(graph))
+    assert 64 in {size for part in session.get_inputs() for size in part.shape}
+    assert export.main([str(trained.folder), str(tmp_path / "best"), "--checkpoint", "best"]) == 0
+    (folder,) = compare.find_runs([tmp_path / "best"])
+    shipped, best = (
+        checkpoint.load(path)[0] for path in (folder / "last.safetensors", trained.folder / "best.safetensors")
+    )
+    assert all(shipped[name].equal(best[name]) for name in shipped)
+    with pytest.raises(checkpoint.CheckpointError, match="no checkpoint"):
+        export.main([str(trained.folder), str(tmp_path / "none"), "--checkpoint", "77"])
+    with pytest.raises(ValueError, match=r"can change after training: 'hidden'.*dim"):
+        export.main([str(trained.folder), str(graph), "--hp.hidden", "8"])
+    with pytest.raises(ValueError, match=r"leave out --hp\.dim"):
+        export.main([str(trained.folder), str(tmp_path / "ship"), "--hp.dim", "64"])
 
 
 def test_a_shipped_run_plays_the_same(trained: RunConfig, tmp_path: Path) -> None:
