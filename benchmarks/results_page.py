@@ -17,27 +17,36 @@ from experiments.scores import LOWER_IS_BETTER
 HEAD = """# Results
 
 Written by `make results`, section by section; `python benchmarks/results.py --dry-run` says what is left of the whole
-plan, in hours. Scores are interquartile means over seeds with 95 % bootstrap intervals (over episodes where there is
-one seed) of frozen agents in worlds that they did not train in; play is greedy, and where a column says `sampled`,
-actions are drawn as in training. `random` and `oracle` are floor and ceiling. Seeds from 100 on tuned nothing. 1x, 4x,
-16x and 64x are multiples of the superposed agent's trained parameters; `none` with a size is a feed-forward network on
-the last four observations. Settings are the defaults, found with the superposed agent, but in `tuned-*`, where everyone
-had the same number of trials; the trainer is the same for all (the sb3 agents have trainers of their own; sb3-ppo
-collects 256 steps at a time instead of 2,048). How costs are counted: [comparison.md](comparison.md); what the scores
-are: [worlds.md](worlds.md#suites). Steps to 0.95 and the lowest value afterwards are of the mean success of a hundred
-training episodes, actions sampled, and controllers of the superposed agent dropped as in all of its training; in
-`timed-recall`, `timed-memory`, `tuned-recall` and `memory` they are not dropped (`controller_dropout` 0), and nowhere
-those of `slots`. Same seconds for everyone (`timed-*`) are of the wall clock, one run at a time, while other work kept
-the second core busy. All of `timed-rewrite`, and `superposed` where it drops controllers, ran on an Intel Xeon, which
-is faster than the EPYC. The bill by which `transformer` was given its steps left out its attention while it acts: it
-had 1 to 4 % more steps than its budget pays for, and its FLOPs are printed as they are. CPU seconds are of shared
-machines, which were up to three times slower at times.
+plan, in hours.
+
+* **Scores** are interquartile means over seeds with 95 % bootstrap intervals (over episodes where there is one seed)
+  of frozen agents in worlds that they did not train in. Play is greedy; where a column says `sampled`, actions are
+  drawn as in training. `random` and `oracle` are floor and ceiling. What is scored: [worlds.md](worlds.md#suites).
+* **Seeds** from 100 on tuned nothing.
+* **Sizes**: 1x, 4x, 16x and 64x are multiples of the superposed agent's trained parameters. `none` with a size is a
+  feed-forward network on the last four observations.
+* **Settings** are the defaults, found with the superposed agent, but in `tuned-*`, where everyone had the same number
+  of trials. The trainer is the same for all; the sb3 agents have trainers of their own, and sb3-ppo collects 256 steps
+  at a time instead of 2,048.
+* **Steps to 0.95** and the lowest value afterwards are of the mean success of a hundred training episodes, actions
+  sampled, and controllers of the superposed agent dropped as in all of its training; in `timed-recall`, `timed-memory`,
+  `tuned-recall` and `memory` they are not dropped (`controller_dropout` 0), and nowhere those of `slots`.
+* **Costs**: [comparison.md](comparison.md) says how they are counted. The same seconds for everyone (`timed-*`) are of
+  the wall clock, one run at a time, while other work kept the second core busy. CPU seconds are of shared machines,
+  which were up to three times slower at times. The bill by which `transformer` was given its steps left out its
+  attention while it acts: it had 1 to 4 % more steps than its budget pays for, and its FLOPs are printed as they are.
+* **Machines**: all of `timed-rewrite`, and `superposed` where it drops controllers, ran on an Intel Xeon, which is
+  faster than the EPYC.
+
+All verdicts, by whether the intervals of `superposed` and of another overlap; each stands below its table again:
 """
 TUNED = (
     "Settings are the best of as many trials for each, on seeds 0 and 1 at this budget, the defaults among them; the "
     "commands, scores and settings stand in [benchmarks/tuned](../benchmarks/tuned)."
 )
 OURS = "superposed"
+HOW = ("ahead of", "not told apart from", "behind")
+"""How two scores may stand to each other, as the page says it."""
 
 Row = dict[str, Any]
 
@@ -82,7 +91,7 @@ def verdicts(rows: list[Row], env_ids: Sequence[str], score: str) -> str:
         ours = here.pop(OURS, None)
         if ours is None or not here:
             continue
-        told: dict[str, list[str]] = {"ahead of": [], "not told apart from": [], "behind": []}
+        told: dict[str, list[str]] = {how: [] for how in HOW}
         for agent, theirs in here.items():
             told[_told(ours, theirs, score in LOWER_IS_BETTER)].append(agent)
         found = "; ".join(f"{how} {', '.join(names)}" for how, names in told.items() if names)
@@ -119,9 +128,24 @@ def not_run(labels: Sequence[str]) -> str:
     return f"Not run: {'; '.join(groups)}." if labels else ""
 
 
+def summary(sections: Iterable[tuple[str, str]]) -> str:
+    """The verdicts of the sections, (name, text), that compare all agents: a number ahead of, the others by name."""
+    lines = ["| | played | ahead of | not told apart from | behind |", "| --- | --- | --- | --- | --- |"]
+    for name, text in sections:
+        if not name.startswith(("equal-", "timed-", "tuned-")):
+            continue
+        for env_id, found in re.findall(rf"^\* ([^:]+): ((?:{'|'.join(HOW)}) .*)\.$", text, re.MULTILINE):
+            told = {how: part.removeprefix(how) for part in found.split("; ") for how in HOW if part.startswith(how)}
+            number = len(told[HOW[0]].split(", ")) if HOW[0] in told else 0
+            everyone = len(re.split("[,;] ", found))
+            cells = [f"[{name}](#{name})", env_id, f"{number} of {everyone}", *(told.get(how, "") for how in HOW[1:])]
+            lines.append(f"| {' | '.join(cell.strip() for cell in cells)} |")
+    return "\n".join(lines)
+
+
 def refresh(page: Path, name: str, text: str) -> None:
     """Write or replace the section of an experiment; the other sections stay, in their order."""
     old = page.read_text() if page.exists() else ""
     parts = re.split(r"^(?=## )", old, flags=re.MULTILINE)[1:]
     sections = {part.split("\n", 1)[0].removeprefix("## "): part.strip() for part in parts} | {name: text}
-    page.write_text("\n\n".join([HEAD.strip(), *sections.values()]) + "\n")
+    page.write_text("\n\n".join([HEAD.strip(), summary(sections.items()), *sections.values()]) + "\n")

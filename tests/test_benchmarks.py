@@ -75,9 +75,11 @@ def test_the_page_has_a_section_for_each_experiment_and_every_verdict(tmp_path: 
     missing = ["gru-4x", "gru-64x", "lstm-4x", "lstm-64x", "sb3-ppo-1x", "gru-growing"]
     assert results_page.not_run(missing) == "Not run: gru, lstm at 4x 64x; sb3-ppo at 1x; gru-growing."
     page = tmp_path / "results.md"
-    for name, text in (("a", "## a\n\nold"), ("b", "## b\n\nkept"), ("a", "## a\n\nnew")):
-        results_page.refresh(page, name, text)
-    assert page.read_text().endswith("## a\n\nnew\n\n## b\n\nkept\n") and page.read_text().startswith("# Results")
+    for name, text in (("a", "old"), ("b", "kept"), ("equal-c", told), ("a", "new")):
+        results_page.refresh(page, name, f"## {name}\n\n{text}")
+    assert page.read_text().startswith("# Results")
+    assert "| [equal-c](#equal-c) | E | 1 of 3 | lstm-1x | slots-1x |\n\n## a" in page.read_text()
+    assert page.read_text().endswith(f"## a\n\nnew\n\n## b\n\nkept\n\n## equal-c\n\n{told}\n")
 
 
 def test_greedy_and_sampled_play_are_columns_of_one_table(tmp_path: Path) -> None:
