@@ -210,7 +210,8 @@ EXPERIMENTS = {
         ready=("lifetime", "lifetime-table", "searcher"),
         sampled=True,
         why="All that are trained are behind what is not: at this budget nobody learns to search a room, and to go "
-        "back. `lifetime` does, in one life, with the searcher's round trip given.",
+        "back, and a network without memory gets as far as any. `lifetime` does, in one life, with the searcher's "
+        "round trip given.",
     ),
     "equal-treasure": equal(
         "Things fetched by name.",
