@@ -197,9 +197,9 @@ EXPERIMENTS = {
         "NoisyTMaze-M8-Max50-v0",
         "flops=8e11",
         ("NoisyTMaze-M8-L50-v0", "NoisyTMaze-M8-L1000-v0"),
-        why="What keeps bits through 1,000 steps is a write gate that is exactly 0 in the corridor, in front of a "
-        "matrix as of slots. A GRU's state drifts, and the transformer's window of 128 steps ends before the corridor "
-        "does.",
+        why="What keeps bits through 1,000 steps is a write gate that is exactly 0 in the corridor. A recurrent state "
+        "loses some of them on the way, more than in 50 steps, and the transformer's window of 128 steps ends before "
+        "the corridor does.",
     ),
     "equal-keydoor": equal(
         "A hidden key and door, learned inside a life. `lifetime` and the searcher are not trained.",

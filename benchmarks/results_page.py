@@ -33,9 +33,9 @@ plan, in hours.
   `tuned-recall` and `memory` they are not dropped (`controller_dropout` 0), and nowhere those of `slots`.
 * **Costs**: [comparison.md](comparison.md) says how they are counted. The same seconds for everyone (`timed-*`) are of
   the wall clock, one run at a time, while other work kept the second core busy. CPU seconds are of shared machines,
-  which were up to three times slower at times. But for `equal-keydoor`, the bill by which `transformer` was given its
-  steps left out its attention while it acts: it had 1 to 4 % more steps than its budget pays for, and its FLOPs are
-  printed as they are.
+  which were up to three times slower at times. The bill by which `transformer` was given its steps
+  left out its attention while it acts, but for 4x to 64x and two seeds of 1x in `equal-keydoor`: it had 1 to 4 % more
+  steps than its budget pays for, and its FLOPs are printed as they are.
 * **Machines**: all of `timed-rewrite`, and `superposed` where it drops controllers, ran on an Intel Xeon, which is
   faster than the EPYC.
 

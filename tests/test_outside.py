@@ -176,5 +176,8 @@ def test_tuning_keeps_its_trials_and_goes_on(tmp_path: Path, monkeypatch: pytest
     assert json.loads(lost.read_text())["hp"] == json.loads(again.read_text())["hp"]  # and first the one that was lost
     repeat = ["--config", str(folder / "best.toml"), "--steps", "256", "--logdir", str(tmp_path), "--dry-run"]
     assert train.main(repeat) == 0
+    with monkeypatch.context() as patched, pytest.raises(run.RunError, match="1 of 1 jobs did not finish"):
+        patched.setattr(grid, "run_jobs", lambda jobs, *_, **__: [grid.Outcome(jobs[0], 1, "error: out of disk")])
+        tuning.main([*words, "--trials", "6"])
     with pytest.raises(ValueError, match="none of the hyperparameters"):
         tuning.space("random")
