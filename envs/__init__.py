@@ -198,7 +198,11 @@ def settings(env_id: str) -> dict[str, Any]:
 
 
 def _unknown(env_id: str) -> str:
-    close = difflib.get_close_matches(env_id, {*ids(), *gymnasium.registry}, n=3, cutoff=0.3)
+    import minigrid  # noqa: F401 - its ids may be what was meant
+
+    known = {*ids(), *gymnasium.registry}
+    part = sorted(known_id for known_id in known if env_id.lower() in known_id.lower())  # MemoryS13, without MiniGrid
+    close = part[:3] or difflib.get_close_matches(env_id, known, n=3, cutoff=0.3)
     hint = f" Closest: {', '.join(close)}." if close else ""
     return f"unknown environment {env_id!r}.{hint} `python train.py --list envs` shows them all."
 

@@ -37,6 +37,7 @@ def one_line(call: Callable[[list[str]], int], words: list[object]) -> str:
 PLANS: list[tuple[list[object], str]] = [
     ([], "no environment"),
     (["--env", "RecalMix-N8-D0-v0"], "Closest: RecallMix"),
+    (["--env", "MemoryS13"], "Closest: MiniGrid-MemoryS13-v0, MiniGrid-MemoryS13Random-v0"),
     (["--env", "Recall-N0-D0-v0"], "n >= 1"),
     (["--env", "module.that.is.not:Env-v0"], "module.that.is.not"),
     (["--suite", "recal"], "Did you mean 'recall'"),
