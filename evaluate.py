@@ -26,7 +26,7 @@ from experiments.labyrinth_scores import Life
 from experiments.life_log import LifeLog
 from experiments.run import result_of
 from experiments.trajectories import Writer
-from experiments.video import Film
+from experiments.video import PAGE_FRAMES, Film
 
 Player = Path | str
 """A run folder, or the name of an agent that needs no training."""
@@ -158,7 +158,8 @@ def play(
     for who, env_id, change in played:
         unfinished = isinstance(who, Path) and (result_of(who) or {}).get("status") != "finished"
         print(f"{who} on {env_id} {change or ''}".rstrip() + ", not finished" * unfinished, file=sys.stderr)
-        filmed = [Film()] if (args.report and not args.mice) or (args.video and env_id == played[0][1]) else []
+        film_it = args.video and env_id == played[0][1]
+        filmed = [Film() if film_it else Film(PAGE_FRAMES)] if film_it or (args.report and not args.mice) else []
         kept = [labyrinth_page.Chronicle()] if args.mice else []
         logs = [LifeLog(args.tensorboard_log, str(who), env_id)] if args.tensorboard_log else []
         act = logs[0].before if logs else None

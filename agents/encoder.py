@@ -246,11 +246,11 @@ class _OneHot(_Part):
             int(n) for n in np.atleast_1d(space.n if isinstance(space, spaces.Discrete) else space.nvec.flatten())
         ]
         self.starts = [int(start) for start in np.asarray(space.start).flatten()]
-        self.discrete = isinstance(space, spaces.Discrete)
+        self.dims = len(space.shape or ())
         self.width = sum(self.sizes)
 
     def forward(self, index: Tensor) -> Tensor:
-        index = index.long()[..., None] if self.discrete else index.long()
+        index = index.long().reshape(*index.shape[: index.dim() - self.dims], len(self.sizes))
         parts = enumerate(zip(self.starts, self.sizes, strict=True))
         return torch.cat([F.one_hot(index[..., i] - start, n) for i, (start, n) in parts], -1).float()
 

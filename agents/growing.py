@@ -73,6 +73,7 @@ class GrowingPPO(MemoryPPO):
     def _schedule(self, progress: float) -> None:
         reward, _, success = self.episodes.mean()
         score = reward if np.isnan(success) else success
+        self.looked = min(self.looked, self.num_timesteps)  # a second `learn` counts from 0 again
         if self.num_timesteps > self.looked and not np.isnan(score):  # a resumed run has looked already
             self.looked, self.waited = self.num_timesteps, self.waited + 1
             if score > self.best + self.config.better:

@@ -83,7 +83,7 @@ class Policy(nn.Module):
         self.sizes = [
             int(n) for n in np.atleast_1d(getattr(action_space, "nvec", getattr(action_space, "n", 0))).flatten()
         ]
-        self.scalar_action = isinstance(action_space, spaces.Discrete)
+        self.action_shape = action_space.shape or ()
         self.action_start = np.asarray(action_space.start).flatten()
         self.encoder = Encoder(observation_space, config.encoder, config.normalize_obs)
         self.core = CORES[core][1](config.encoder, config, seed)
@@ -155,4 +155,4 @@ class Policy(nn.Module):
     def to_env(self, actions: Tensor) -> np.ndarray:
         """Actions (B, k) of the network as the environment expects them."""
         out: np.ndarray = actions.cpu().numpy() + self.action_start
-        return out[:, 0] if self.scalar_action else out
+        return out.reshape(len(out), *self.action_shape)

@@ -17,6 +17,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import configure_logger
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
 from torch import Tensor, nn
 
 from agents import accounting, saving
@@ -29,8 +30,6 @@ from agents.rollout import Episodes, Rollout
 from agents.superposition import SuperposedMemory
 
 if TYPE_CHECKING:
-    from stable_baselines3.common.vec_env import VecEnv
-
     from envs.world import World
 
 State = tuple[np.ndarray, ...]
@@ -89,15 +88,17 @@ class MemoryPPO:
         self.episodes, self._started, self._venv = Episodes(self.world.num_envs), False, None
 
     def get_env(self) -> VecEnv:
-        """The training environments as an SB3 VecEnv, as its callbacks expect."""
-        from envs.vec import WorldVecEnv
+        """The training environments as an SB3 VecEnv, as its callbacks expect: the one that was given, if it is one."""
+        from envs.vec import VecEnvWorld, WorldVecEnv
 
+        if isinstance(self.world, VecEnvWorld):
+            return self.world.venv
         self._venv = self._venv or WorldVecEnv(self.world)
         return self._venv
 
-    def get_vec_normalize_env(self) -> None:
-        """Observations are normalised inside the policy, if at all, so there is no VecNormalize to synchronise."""
-        return None
+    def get_vec_normalize_env(self) -> VecNormalize | None:
+        """The VecNormalize around the VecEnv that was given, whose moments an EvalCallback takes over; or None."""
+        return unwrap_vec_normalize(self.get_env())
 
     @property
     def logger(self) -> Logger:

@@ -127,12 +127,12 @@ class Bridge:
     def restore(self: Any, tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> None:
         """Continue from `snapshot()`: new episodes, new random streams that depend on the step reached."""
         self.load_parameters(tensors, meta)
+        self.set_random_seed(((self.seed or 0) + meta["num_timesteps"]) % 2**32)  # before the environments begin
         self._setup_learn(0, reset_num_timesteps=True)  # makes the episode buffers
         self.num_timesteps = meta["num_timesteps"]
         self._n_updates = meta["n_updates"]
         self.ep_info_buffer.extend(meta["episodes"])
         self.ep_success_buffer.extend(meta["successes"])
-        self.set_random_seed((self.seed or 0) + self.num_timesteps)
 
     def load_parameters(self: Any, tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> None:
         """Take over networks and optimiser alone, for evaluation."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from numba import njit
 
 from agents.cores import SuperposedCore
@@ -21,6 +22,8 @@ class CompiledActor:
         policy, core = model.policy, model.policy.core
         if not isinstance(core, SuperposedCore) or core.heads != 1 or len(policy.sizes) != 1 or policy.contexts:
             raise ValueError("CompiledActor takes superposed agents with one head, one discrete action and no contexts")
+        if not isinstance(model.observation_space, spaces.Box) or any(part.moments for part in policy.encoder.parts):
+            raise ValueError("CompiledActor takes observations in a Box within [-1, 1]")
         linear, cell, omega = policy.encoder.linear, core.cell, core.memory.expansion.omega
         layers = (linear, core.project, policy.pi[0], policy.pi[2])
         parts = [part for layer in layers for part in (layer.weight, layer.bias)]

@@ -132,7 +132,10 @@ def _make(env_id: str, num_envs: int, kwargs: dict[str, Any]) -> World:
         arguments = family.arguments(env_id)
         if arguments is not None:
             _check(env_id, family.world, kwargs)
-            return family.world(num_envs, **(arguments | kwargs))
+            try:
+                return family.world(num_envs, **(arguments | kwargs))
+            except OverflowError as error:  # the worlds count in 64 bits
+                raise ValueError(f"{env_id} cannot be made: {error}") from None
     build: Callable[..., World]
     if env_id.startswith(_MINIGRID):
         import minigrid  # noqa: F401 - registers its ids

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -115,9 +117,13 @@ class GymWorld(World):
 
     def render(self, i: int = 0) -> np.ndarray:
         """Return the environment's own picture."""
-        frame = self.envs[i].render()
+        env, frame = self.envs[i], None
+        with contextlib.suppress(NotImplementedError):  # of an environment without `render`
+            frame = env.render()
         if not isinstance(frame, np.ndarray):
-            raise RuntimeError(f"{self.envs[i]} draws no picture: its render_mode is {self.envs[i].render_mode!r}.")
+            raise ValueError(
+                f"{env} draws no picture (render_mode {env.render_mode!r}): leave out --video and --report."
+            )
         return frame
 
     def spot(self, i: int) -> tuple[float, float] | None:
@@ -155,7 +161,10 @@ def minigrid_spot(env: Any) -> tuple[float, float] | None:
 
 
 def _draws(env_id: str) -> bool:
-    creator: Any = gymnasium.spec(env_id).entry_point
+    module, _, name = env_id.rpartition(":")
+    if module:  # it registers its ids, as `gymnasium.make` of such an id expects
+        importlib.import_module(module)
+    creator: Any = gymnasium.spec(name).entry_point
     if isinstance(creator, str):
         creator = gymnasium.envs.registration.load_env_creator(creator)
     return "rgb_array" in getattr(creator, "metadata", {}).get("render_modes", ())

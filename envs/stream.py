@@ -63,7 +63,8 @@ class Stream(Wrapper):
                 else out.final_obs[i]
             )
             write_row(final, i, last)
-        obs = self.world.reset(self._seed + self.segment)
+        apart = np.random.SeedSequence((self._seed, self.segment)).generate_state(1)  # not the next seed's episodes
+        obs = self.world.reset(int(apart[0]))
         return Transition(obs, reward, out.terminated, ~out.terminated, final, success)
 
     def state(self) -> dict[str, np.ndarray]:

@@ -156,6 +156,9 @@ class RunCallback(BaseCallback):
         self.recent.extend((r, s) for r, s in state["recent"])
         self.boundary = state["boundary"]
         self.due |= {k: v for k, v in state["due"].items() if k in self.due}
+        for name, every in (("eval", self.config.eval_every), ("save", self.config.save_every)):
+            if every:  # more often than before: sooner than was planned
+                self.due[name] = min(self.due[name], (self.boundary // every + 1) * every)
         if self.course is not None:
             self.course.records, self.course.now = state["stream"]
         self.log.restore(state["pending"])

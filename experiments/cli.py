@@ -200,12 +200,17 @@ def _tuples(kind: type, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def pairs(texts: Iterable[str]) -> dict[str, Any]:
-    """Read NAME=VALUE words; a value is JSON where it can be, otherwise text. ValueError without a =."""
+    """Read NAME=VALUE words for an environment; a value is JSON where it can be, otherwise text.
+
+    ValueError without a =, and for what has a flag of its own.
+    """
     values: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
             raise ValueError(f"--env-kwargs takes NAME=VALUE, got {text!r}.")
+        if name in ("env_id", "num_envs"):
+            raise ValueError(f"--env-kwargs cannot set {name}: give --env ID, and train.py --num-envs N.")
         try:
             values[name] = json.loads(value)
         except ValueError:

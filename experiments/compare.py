@@ -15,6 +15,7 @@ import agents
 import envs
 from envs.suites import metrics
 from experiments import config as configs
+from experiments import stream
 from experiments.budget import bill
 from experiments.evaluation import Episodes, Policy, Watch, batch_size, evaluate
 from experiments.run import result_of
@@ -155,7 +156,25 @@ def _trained(
         **{name: used.get(name) for name in SPENT},
         "env_kwargs": (config.env_kwargs if env_id == config.env else {}) | settings.env_kwargs,
     }
-    return seat, lambda world: load(folder, world, settings.checkpoint, hp)
+
+    def make(world: envs.World) -> Any:
+        agent = load(folder, world, settings.checkpoint, hp)
+        _tell(agent, config, env_id)
+        return agent
+
+    return seat, make
+
+
+def _tell(agent: Any, config: configs.RunConfig, env_id: str) -> None:
+    """Put an agent that was told which task it is in into the context of `env_id`; ValueError if that was no task."""
+    contexts, tasks = getattr(getattr(agent, "policy", None), "contexts", None), stream.tasks(config.stream)
+    if contexts is None or contexts.how != "told" or not tasks:
+        return
+    if env_id not in tasks:
+        raise ValueError(
+            f"{config.folder} was told which task it is in, and {env_id} is none of them: play {', '.join(tasks)}."
+        )
+    contexts.enter(tasks.index(env_id))
 
 
 def _ready(name: str, settings: Settings, hp: dict[str, Any]) -> tuple[Row, Callable[[envs.World], Any]]:

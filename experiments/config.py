@@ -15,6 +15,7 @@ from typing import Any, Union
 
 import agents
 import envs
+from agents import checkpoint
 from agents.config import completed
 from agents.limits import check_hyperparameter
 from experiments import limits, stream
@@ -90,14 +91,15 @@ def resolve(config: RunConfig) -> RunConfig:
     need no training, and for values out of range.
     """
     limits.check_run(config)
-    stream.check(config)
     if not agents.get(config.agent).trained:
         raise ValueError(
             f"{config.agent} needs no training: python evaluate.py --agent {config.agent} --env {config.env}"
         )
     hyper = hyperparameters(config)
     budget = str(Budget.parse(config.budget or f"steps={envs.settings(config.env)['steps']}"))
-    return replace(config, hp=asdict(hyper), budget=budget)
+    resolved = replace(config, hp=asdict(hyper), budget=budget)
+    stream.check(resolved)
+    return resolved
 
 
 def hyperparameters(config: RunConfig) -> Any:
@@ -214,7 +216,7 @@ def settings(config: RunConfig) -> dict[str, Any]:
 
 def write(config: RunConfig, path: Path) -> None:
     """Write a config as JSON; `train.py --config` reads it back."""
-    path.write_text(json.dumps(asdict(config), indent=2) + "\n")
+    checkpoint.write_atomic(path, (json.dumps(asdict(config), indent=2) + "\n").encode())
 
 
 def read(path: Path) -> RunConfig:
@@ -245,7 +247,7 @@ def of(folder: Path) -> RunConfig:
     if below:
         raise ValueError(f"{folder} is not one run: name a run folder in it, such as {Path(below[0]).parent}.")
     here = Path(os.path.abspath(folder))  # without `..`, whose parents are others
-    config = replace(read(folder / "config.json"), logdir=str(here.parents[2]))
+    config = replace(read(folder / "config.json"), logdir=str(Path(*here.parts[:-3])))
     if config.folder != here:
         raise ValueError(f"{folder} was renamed: the run in it is called {config.folder}.")
     return config

@@ -69,6 +69,8 @@ def onnx(model: MemoryPPO, path: Path, batch: int = 2) -> list[str]:
     """
     if not isinstance(model, MemoryPPO):
         raise ValueError(f"only agents trained by MemoryPPO can be exported, not {type(model).__name__}.")
+    if model.config.contexts and model.config.context_form != "flip":
+        raise ValueError(f"contexts as {model.config.context_form} cannot be exported, only those of the form flip.")
     _installed()
     sample = to_tensors(model.observation_space.sample(), model.policy.encoder.keys)
     obs = [part[None].repeat(batch, *[1] * part.dim()) for part in sample.values()]
@@ -97,18 +99,20 @@ def onnx(model: MemoryPPO, path: Path, batch: int = 2) -> list[str]:
 def ship(folder: Path, target: Path, which: str = "last") -> Path:
     """Copy a run under `target` with nothing but what acting takes: no optimiser, no worlds, no curves, no paths.
 
-    `which` checkpoint of the run becomes the last, and only, one of the copy.
+    `which` checkpoint of the run becomes the last, and only, one of the copy. ValueError where that is the run itself.
     """
     config = configs.of(folder)
     tensors, meta = checkpoint.load(checkpoint_path(folder, which))
     place = target / Path(*folder.absolute().parts[-3:])
+    if place.resolve() == folder.resolve():
+        raise ValueError(f"{folder} would be replaced by its copy, which cannot go on training: name another folder.")
     place.mkdir(parents=True, exist_ok=True)
     kept = {name: part for name, part in tensors.items() if name.startswith("policy.")}
     acting = {"algorithm": meta["algorithm"] | {"started": False, "episodes": []}, "run": {}}
     checkpoint.save(place / "last.safetensors", kept, acting)
     configs.write(replace(config, logdir=str(target)), place / "config.json")
     result = run.result_of(folder) | {"folder": str(place)}
-    (place / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    checkpoint.write_atomic(place / "result.json", (json.dumps(result, indent=2) + "\n").encode())
     return place
 
 

@@ -132,6 +132,8 @@ def run_jobs(
                 if outcome is None:
                     continue
                 running.remove(worker)
+                if stopped and 0 != outcome.exit_code < 128:  # before it could listen
+                    outcome = outcome._replace(exit_code=128 + stopped[0])
                 if outcome.exit_code == run.CLAIMED:  # another process was quicker
                     waiting.append(worker.config)
                 else:

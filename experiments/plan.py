@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import envs
 from experiments import config as configs
-from experiments import run
+from experiments import run, stream
 from experiments.budget import Bill, Budget, bill, human
 from experiments.config import RunConfig
 
@@ -96,6 +96,7 @@ def _row(job: RunConfig, cost: Bill, multiple: int, rates: dict[str, float]) -> 
     budget = Budget.parse(job.budget)
     try:
         steps = budget.steps(cost.flops_per_training_step, multiple)
+        steps = steps and stream.whole(job, steps)
     except ValueError as error:  # of many jobs: which
         raise ValueError(f"{job.label} on {job.env}: {error}") from None
     flops = (steps or 0) * cost.flops_per_training_step

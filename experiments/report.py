@@ -18,10 +18,8 @@ from experiments import figures, plots, tables
 from experiments.budget import slug
 from experiments.compare import Entry, Row
 from experiments.provenance import commit
-from experiments.video import Film
+from experiments.video import PAGE_FRAMES, Film
 
-MOST_FRAMES = 100
-"""Of a replay, so that a page of many stays small."""
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #2d2a26; background: #fdfcf9; margin: 2rem auto; max-width: 76rem;
        padding: 0 1.5rem }
@@ -110,7 +108,7 @@ def _figure(plot: plots.Plot, agents: tuple[str, ...], files: Path, command: str
 def _film(agent: str, env_id: str, film: Film, files: Path) -> str:
     """Write a replay as GIF, and return it as a part of the page."""
     path = files / f"{slug(f'{agent}-{env_id}')}.gif"
-    film.frames = film.frames[:MOST_FRAMES]
+    film.frames = film.frames[:PAGE_FRAMES]
     Film.write(path, [film])
     data = base64.b64encode(path.read_bytes()).decode()
     name = html.escape(f"{agent} on {env_id}")

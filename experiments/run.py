@@ -99,7 +99,7 @@ def train(config: RunConfig, *, resume: bool = False, force: bool = False, progr
     folder = config.folder
     check(config, resume, force)
     if resume and done(config):
-        return Result(**result_of(folder))
+        return ended(folder)
     torch.set_num_threads(config.num_threads)
     world = stream.make(config)
     try:
@@ -291,6 +291,12 @@ def result_of(folder: Path) -> Any:
             f"{path} is not the result of a run here ({error}): delete it, and train.py --resume writes it anew."
         ) from error
     return result
+
+
+def ended(folder: Path) -> Result:
+    """Return how a run ended; what a later version wrote beside it is left out. RunError as in `result_of`."""
+    told = result_of(folder)
+    return Result(**{field.name: told[field.name] for field in fields(Result)})
 
 
 def clear(folder: Path) -> None:

@@ -10,6 +10,7 @@ Sources: Lopez-Paz and Ranzato 2017 (arXiv 1706.08840); Wolczyk et al. 2021 (arX
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -43,19 +44,21 @@ def tasks(stream: str) -> tuple[str, ...]:
 
 
 def check(config: RunConfig) -> None:
-    """ValueError for settings that no stream can have."""
+    """ValueError for settings, of a resolved run, that no stream can have."""
     if not config.stream:
         if config.stream_repeats > 1 or config.stream_fresh:
             raise ValueError("--stream-repeats and --stream-fresh need a stream: --stream SUITE, or --stream ID ID ...")
         return
     ids, kind = tasks(config.stream), Budget.parse(config.budget or "steps=1").kind
+    if twice := [env_id for env_id, times in Counter(ids).items() if times > 1]:
+        raise ValueError(f"{twice[0]} stands twice in the stream: name it once, --stream-repeats N comes back to all.")
     if config.agent not in CORES:
         raise ValueError(f"{config.agent} does not train on streams; these do: {', '.join(CORES)}.")
     if kind == "seconds" or config.hp.get("grow"):
         raise ValueError("a stream gives each task an equal share of steps: --budget steps=N or flops=N, and no grow.")
     if config.stream_fresh and config.hp.get("replay"):
         raise ValueError("a fresh network has nothing to rehearse: leave out replay, or --stream-fresh.")
-    if config.hp.get("context_from") == "told" and 0 < int(config.hp.get("contexts", 0)) < len(ids):
+    if config.hp.get("context_from") == "told" and 0 < config.hp.get("contexts", 0) < len(ids):
         raise ValueError(
             f"contexts that are told must be as many as the tasks, {len(ids)}, got {config.hp['contexts']}."
         )
@@ -70,18 +73,27 @@ def make(config: RunConfig) -> envs.World:
     return Stream(dict(zip(ids, worlds, strict=True)), config.stream_repeats)
 
 
-def schedule(world: envs.World, config: RunConfig, steps: int | None) -> int | None:
-    """Set the share of each task, a number of whole rollouts; returns the environment steps of all of them."""
-    if not isinstance(world, Stream) or steps is None:
+def whole(config: RunConfig, steps: int) -> int:
+    """Environment steps that give each task a number of whole rollouts; ValueError if that is not even one."""
+    segments = len(tasks(config.stream)) * config.stream_repeats
+    if not segments:
         return steps
-    rollouts = steps // (config.hp["num_envs"] * config.hp["num_steps"] * world.segments)
-    if rollouts < 1:
+    least = config.hp["num_envs"] * config.hp["num_steps"] * segments
+    if steps < least:
         raise ValueError(
             f"{steps} steps are less than a rollout of {config.hp['num_envs']} x {config.hp['num_steps']} for each of "
-            f"{world.segments} tasks: give a larger --budget, or lower --num-envs."
+            f"{segments} tasks: give a larger --budget, or lower --num-envs."
         )
-    world.share = rollouts * config.hp["num_steps"]
-    return world.share * world.num_envs * world.segments
+    return steps - steps % least
+
+
+def schedule(world: envs.World, config: RunConfig, steps: int | None) -> int | None:
+    """Set the share of each task; returns the environment steps of all of them, see `whole`."""
+    if not isinstance(world, Stream) or steps is None:
+        return steps
+    steps = whole(config, steps)
+    world.share = steps // (world.num_envs * world.segments)
+    return steps
 
 
 class Course:

@@ -16,6 +16,8 @@ from experiments.evaluation import Watch
 FPS = 8
 MOST_FRAMES = 400
 """A film shows so many steps at most: a life may have a million."""
+PAGE_FRAMES = 100
+"""In a report, so that a page of many films stays small, and what is kept until it is written, too."""
 _TRAIL, _INK, _PAPER = (214, 69, 65), (45, 42, 38), (250, 247, 240)
 _CARRIED = ("over", "back")
 """In a trace: the agent has been put somewhere else, to begin the next trial or attempt."""

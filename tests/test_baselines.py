@@ -61,6 +61,13 @@ def test_widening_changes_nothing_but_the_size() -> None:
     model.learn(256, reset_num_timesteps=False)
 
 
+def test_it_grows_in_a_second_learn_too() -> None:
+    model = growing(hidden=4, plateau=2, better=10.0, widest=64).learn(2560)
+    model.config = replace(model.config, widest=1024)
+    before = model.hidden
+    assert model.learn(2560).hidden > before
+
+
 def test_a_growing_run_stays_within_its_flops_and_resumes_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,8 @@ def test_a_compiled_actor_chooses_as_predict_does() -> None:
 def test_a_compiled_actor_is_for_superposed_agents() -> None:
     with pytest.raises(ValueError, match="takes superposed agents"):
         CompiledActor(agents.make("gru", "NoisyTMaze-M4-L6-v0", num_envs=5), 5)
+    with pytest.raises(ValueError, match="in a Box within"):
+        CompiledActor(agents.make("superposed", "CartPole-v1", num_envs=5), 5)
 
 
 @pytest.mark.parametrize("name", results.EXPERIMENTS)

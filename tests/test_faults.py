@@ -121,6 +121,16 @@ def test_full_disk(tmp_path: Path) -> None:
     assert run.train(config, resume=True).steps == 1024  # the disk has room again
 
 
+def test_full_disk_when_a_run_goes_on(tmp_path: Path) -> None:
+    config = small(tmp_path, budget="steps=256")
+    run.train(config)
+    before = (config.folder / "config.json").read_bytes()
+    (config.folder / ".config.json.tmp").symlink_to("/dev/full")
+    with pytest.raises((run.RunError, checkpoint.CheckpointError), match="No space left"):
+        run.train(replace(config, budget="steps=1024"), resume=True)
+    assert (config.folder / "config.json").read_bytes() == before
+
+
 def test_full_disk_for_the_logs(tmp_path: Path) -> None:
     config = small(tmp_path, budget="steps=256")
     config.folder.mkdir(parents=True)

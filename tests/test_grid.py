@@ -171,6 +171,20 @@ def test_what_is_finished_is_skipped_and_what_is_claimed_is_waited_for(tmp_path:
     assert grid.run_jobs([done, held], workers=1)[1].message == "finished before"  # the same one is
 
 
+def test_a_worker_that_a_signal_ends_before_it_listens_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it still imports, Ctrl-C ends it in whatever way Python likes."""
+
+    def send_signal(self: subprocess.Popen[bytes], signum: int) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    monkeypatch.setattr(subprocess.Popen, "send_signal", send_signal)
+    threading.Timer(0.5, signal.raise_signal, (signal.SIGINT,)).start()
+    outcomes = grid.run_jobs(jobs(tmp_path)[:2], workers=1)
+    assert [o.exit_code for o in outcomes] == [130, 130]
+
+
 def test_jobs_that_a_signal_left_out_are_not_done(tmp_path: Path) -> None:
     """Both wait for another process when Ctrl-C comes."""
     held = jobs(tmp_path)[:2]

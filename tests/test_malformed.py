@@ -76,6 +76,8 @@ PLANS: list[tuple[list[object], str]] = [
     (["--shard", "third"], "--shard takes K/N"),
     (["--env-kwargs", "n"], "NAME=VALUE, got 'n'"),
     (["--env-kwargs", "m=3"], "takes no argument 'm'"),
+    (["--env-kwargs", "num_envs=8"], "cannot set num_envs: give .*--num-envs N"),
+    (["--env", "TMaze-L99999999999999999999-v0"], "TMaze-L99999999999999999999-v0 cannot be made"),
     (["--workers", 0, "--seed", 0, 1], "--workers"),
     (["--num-threads", 0], "--num-threads"),
     (["--seed", -1], "seed"),

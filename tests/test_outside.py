@@ -115,6 +115,19 @@ def test_export_takes_a_checkpoint_and_a_dimension(trained: RunConfig, tmp_path:
         export.main([str(trained.folder), str(tmp_path / "ship"), "--hp.dim", "64"])
 
 
+def test_a_run_is_not_replaced_by_its_copy(trained: RunConfig) -> None:
+    before = (trained.folder / "last.safetensors").read_bytes()
+    with pytest.raises(ValueError, match=r"replaced by its copy.*another folder"):
+        export.main([str(trained.folder), trained.logdir])
+    assert (trained.folder / "last.safetensors").read_bytes() == before
+
+
+def test_contexts_of_other_forms_do_not_become_onnx(tmp_path: Path) -> None:
+    model = agents.make("gru", "RecallMix-N8-D0-v0", **HP, contexts=2, context_form="mask")
+    with pytest.raises(ValueError, match="contexts as mask cannot be exported"):
+        export.onnx(model, tmp_path / "a.onnx")
+
+
 def test_a_shipped_run_plays_the_same(trained: RunConfig, tmp_path: Path) -> None:
     assert export.main([str(trained.folder), str(tmp_path / "shipped")]) == 0
     (folder,) = compare.find_runs([tmp_path / "shipped"])

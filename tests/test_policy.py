@@ -33,6 +33,7 @@ SPACES: dict[str, gym.Space[Any]] = {
     "discrete from 3": spaces.Discrete(4, start=3),
     "multi-discrete": spaces.MultiDiscrete([2, 5, 3]),
     "multi-discrete with starts": spaces.MultiDiscrete([2, 5], start=[1, 7]),
+    "multi-discrete in rows": spaces.MultiDiscrete([[2, 5], [3, 4]]),
     "multi-binary": spaces.MultiBinary(6),
     "dict": spaces.Dict({"image": spaces.Box(0, 10, (3, 3, 3), np.uint8), "direction": spaces.Discrete(4)}),
     "tuple": spaces.Tuple((spaces.Box(-1, 1, (2,), np.float32), spaces.Discrete(3))),
@@ -69,7 +70,8 @@ def only_part(encoder: Encoder) -> Any:
 def policy_for(
     space: gym.Space[Any], action_space: gym.Space[Any] | None = None, core: str = "gru", normalize: bool = True
 ) -> Policy:
-    return Policy(space, action_space or spaces.Discrete(3), core, GRUConfig(normalize_obs=normalize))
+    actions = spaces.Discrete(3) if action_space is None else action_space
+    return Policy(space, actions, core, GRUConfig(normalize_obs=normalize))
 
 
 # -- observations -------------------------------------------------------------------------------------------------
@@ -186,6 +188,7 @@ def test_normalisation_can_be_turned_off(kind: str) -> None:
         spaces.Discrete(3, start=5),
         spaces.MultiDiscrete([2, 4]),
         spaces.MultiDiscrete([2, 4], start=[1, 9]),
+        spaces.MultiDiscrete([[2, 3], [2, 2]]),
     ],
     ids=str,
 )
@@ -195,7 +198,7 @@ def test_actions_are_in_their_space(space: Any) -> None:
     actions = policy.to_env(dist.sample(torch.Generator().manual_seed(0)))
     assert actions.shape == (500, *space.shape)
     assert all(space.contains(np.asarray(a, space.dtype)) for a in actions)
-    seen = {tuple(np.atleast_1d(a)) for a in actions.tolist()}
+    seen = {tuple(np.ravel(a)) for a in actions.tolist()}
     assert len(seen) == np.prod(policy.sizes)  # all of them are drawn
 
 

@@ -18,6 +18,7 @@ import torch
 import agents
 import envs
 from agents import checkpoint
+from envs.gym_world import GymWorld
 from experiments import aggregate, budget, compare, grid, run
 from experiments import config as configs
 from experiments.callback import Progress, RunCallback
@@ -161,6 +162,26 @@ def test_resume_is_bit_for_bit(
 def episodes(folder: Path) -> list[tuple[str, ...]]:
     rows = csv.DictReader((folder / "monitor.csv").read_text().splitlines()[1:])
     return [(row["r"], row["l"], row["is_success"]) for row in rows]
+
+
+def test_what_is_due_more_often_on_resume_comes_sooner(tmp_path: Path) -> None:
+    config = small(tmp_path, budget="steps=256", eval_every=10_000, save_every=10_000)
+    run.train(config)
+    run.train(replace(config, budget="steps=1024", eval_every=256, save_every=512), resume=True)
+    steps, _ = aggregate.scalars(config.folder)["eval/mean_reward"]
+    assert list(steps) == [512, 768, 1024]
+    assert {path.name for path in config.folder.glob("step-*")} == {
+        "step-000000000512.safetensors",
+        "step-000000001024.safetensors",
+    }
+
+
+def test_a_result_of_a_later_version_is_read(tmp_path: Path) -> None:
+    config = small(tmp_path, budget="steps=256")
+    result = run.train(config)
+    path = config.folder / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"gpu_seconds": 3.0}))
+    assert run.train(config, resume=True) == result
 
 
 def test_a_longer_budget_continues_a_finished_run(tmp_path: Path) -> None:
@@ -324,7 +345,12 @@ def test_outside_baselines_train_resume_and_act(tmp_path: Path, agent: str, hp: 
     config = small(tmp_path, agent=agent, env="MiniGrid-MemoryS7-v0", hp=hp, budget="steps=300")
     result = run.train(config)
     assert result.steps == (300 if agent == "sb3-dqn" else 256) and result.flops_per_step > 0
-    assert run.train(replace(config, budget="steps=520"), resume=True).steps >= 512
+    begun = []
+    with pytest.MonkeyPatch.context() as patch:
+        reset = GymWorld.reset
+        patch.setattr(GymWorld, "reset", lambda self, seed=None: (begun.append(seed), reset(self, seed))[1])
+        assert run.train(replace(config, budget="steps=520"), resume=True).steps >= 512
+    assert config.seed not in begun[1:]  # it does not begin with the episodes that it began with
     world = envs.make(config.env, 3)
     obs, actions = world.reset(0), []
     for name in ("last", "best"):

@@ -14,7 +14,7 @@ import envs
 import train
 from agents import checkpoint
 from envs.stream import Stream
-from experiments import cli, run, stream
+from experiments import cli, compare, grid, run, stream
 from experiments import config as configs
 from experiments.aggregate import scalars
 from experiments.budget import Bill
@@ -61,6 +61,19 @@ def test_a_task_that_follows_itself_keeps_the_reward_of_its_last_step() -> None:
         assert np.array_equal(one.reward, other.reward) and np.array_equal(one.success, other.success, equal_nan=True)
         kept += int(np.count_nonzero(one.reward))
     assert kept
+
+
+def test_streams_of_neighbouring_seeds_share_no_episode() -> None:
+    """Two tasks: the second visit of seed 0 and the first of seed 2 would be the same, were seeds added up."""
+    seen = set()
+    for seed in range(4):
+        world = Stream({env_id: envs.make(env_id, 2) for env_id in IDS[:2]}, repeats=2, share=3)
+        world.reset(seed)
+        for _ in range(12):
+            if world._time % 3 == 0:
+                seen.add((world.task, *world.world.state()["rng"].tolist()))
+            world.step(np.zeros(2, int))
+    assert len(seen) == 4 * 4
 
 
 def test_a_stream_continues_from_its_state() -> None:
@@ -129,6 +142,19 @@ def test_a_killed_stream_ends_as_the_unbroken_one(
     assert told == again
 
 
+def test_an_agent_that_was_told_plays_each_task_in_its_context(tmp_path: Path) -> None:
+    hp = SMALL | {"contexts": 3, "context_from": "told"}
+    config = small(tmp_path, hp=hp, budget="steps=1536")
+    run.train(config)
+    last = json.loads((config.folder / "stream.json").read_text())["records"][-1]["scores"]
+    settings = compare.Settings(episodes=stream.EPISODES, seed=config.seed + stream.SEED)
+    for env_id, score in zip(IDS, last, strict=True):
+        entry = compare.play(config.folder, env_id, settings, {})
+        assert entry.episodes.mean_success == pytest.approx(score)
+    with pytest.raises(ValueError, match=r"told which task it is in, and ShuffledTMaze-K7.* is none of them"):
+        compare.play(config.folder, "ShuffledTMaze-K7-M1-Max10-v0", settings, {})
+
+
 def test_a_fresh_network_keeps_what_the_old_ones_could(tmp_path: Path) -> None:
     config = small(tmp_path, stream_fresh=True)
     run.train(config)
@@ -177,6 +203,7 @@ PLANS: list[tuple[list[str], str]] = [
     (["--stream", "shuffled", "--agent", "sb3-ppo"], "does not train on streams"),
     (["--stream", "shuffled", "--stream-repeats", "0"], "must be at least 1, got 0"),
     (["--stream", "shuffled", "--hp.contexts", "2", "--hp.context_from", "told"], "as many as the tasks, 4, got 2"),
+    (["--stream", *IDS, IDS[1]], f"{IDS[1]} stands twice in the stream.*--stream-repeats"),
     (["--env", IDS[0], "--stream-fresh"], "need a stream"),
     (["--stream", "shuffled", "--stream-fresh", "--hp.replay", "4"], "nothing to rehearse"),
 ]
@@ -190,10 +217,21 @@ def test_a_wrong_stream_is_one_line(words: list[str], message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_hyperparameters_of_a_stream_are_read_as_everywhere() -> None:
+    words = ["--agent", "gru", "--stream", "shuffled", "--stream-fresh", "--hp.replay", "0", "--hp.contexts", "1e1"]
+    args, hp = cli.parse(train.Args, [*words, "--hp.context_from", "told"])
+    assert train.plan(args, hp)[0].hp["contexts"] == 10
+
+
 def test_a_budget_that_is_too_small_and_one_that_changes(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"less than a rollout of 8 x 32 for each of 3 tasks"):
         run.train(small(tmp_path, budget="steps=700"))
-    run.train(small(tmp_path, budget="steps=768"))
+    config = small(tmp_path, budget="steps=768")
+    run.train(config)
+    before = (config.folder / "last.safetensors").read_bytes()
+    with pytest.raises(ValueError, match=r"less than a rollout of 8 x 32 for each of 3 tasks"):
+        grid.run_jobs([small(tmp_path, budget="steps=700")], 1, force=True)
+    assert (config.folder / "last.safetensors").read_bytes() == before
     with pytest.raises(run.RunError, match="another budget"):
         run.train(small(tmp_path, budget="steps=3200"), resume=True)
 

@@ -1,5 +1,6 @@
 """The adapters between Worlds, gymnasium and Stable-Baselines3, and any gymnasium environment as a World."""
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -8,10 +9,12 @@ import pytest
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
+import agents
 import envs
 from envs.gym_world import GymWorld
 from envs.oracle import oracle
@@ -299,6 +302,40 @@ def test_as_world_takes_everything() -> None:
     nothing: Any = 3
     with pytest.raises(TypeError, match="int"):
         as_world(nothing)
+
+
+class Blind(gymnasium.Env[Any, Any]):
+    """Draws nothing."""
+
+    observation_space, action_space = spaces.Box(-1, 1, (2,), np.float32), spaces.Discrete(2)
+
+    def reset(self, **_: Any) -> tuple[Any, dict[str, Any]]:
+        return np.zeros(2, np.float32), {}
+
+
+def test_what_draws_nothing_says_so() -> None:
+    with pytest.raises(ValueError, match=r"draws no picture .*leave out --video"):
+        as_world(Blind()).render(0)
+
+
+def test_an_id_may_name_the_module_that_registers_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere.py").write_text(
+        "import gymnasium\ngymnasium.register('Elsewhere-v0', 'gymnasium.envs.classic_control:CartPoleEnv')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert envs.make("elsewhere:Elsewhere-v0", 2).reset(0).shape == (2, 4)
+
+
+def test_an_eval_callback_takes_over_the_moments_of_a_vec_normalize() -> None:
+    def cart_pole() -> VecNormalize:
+        return VecNormalize(DummyVecEnv([lambda: Monitor(gymnasium.make("CartPole-v1"))] * 2), norm_reward=False)
+
+    training, evaluation = cart_pole(), cart_pole()
+    model = agents.make("gru", training, num_steps=16, num_minibatches=1)
+    assert model.get_env() is training and model.get_vec_normalize_env() is training
+    model.learn(128, callback=EvalCallback(evaluation, n_eval_episodes=1, eval_freq=64, verbose=0))
+    assert training.obs_rms.count > 100 and not np.allclose(evaluation.obs_rms.var, 1)
+    assert agents.make("gru", "CartPole-v1").get_vec_normalize_env() is None
 
 
 def test_foreign_vec_envs_are_worlds() -> None:
