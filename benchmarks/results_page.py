@@ -22,11 +22,13 @@ plan, in hours.
 * **Scores** are interquartile means over seeds with 95 % bootstrap intervals (over episodes where there is one seed)
   of frozen agents in worlds that they did not train in. Play is greedy; where a column says `sampled`, actions are
   drawn as in training. `random` and `oracle` are floor and ceiling. What is scored: [worlds.md](worlds.md#suites).
-* **Seeds** from 100 on tuned nothing.
+  `sb3-dqn` has no policy to draw from: both are greedy.
+* **Seeds** from 100 on tuned nothing; ten, but five of `sb3-recurrent` on MemoryS13, whose runs took seven to ten
+  minutes, and five of all in `timed-memory`.
 * **Sizes**: 1x, 4x, 16x and 64x are multiples of the superposed agent's trained parameters. `none` with a size is a
   feed-forward network on the last four observations.
-* **Settings** are the defaults, found with the superposed agent, but in `tuned-*`, where everyone had the same number
-  of trials. The trainer is the same for all; the sb3 agents have trainers of their own, and sb3-ppo collects 256 steps
+* **Settings** are the defaults, found with the superposed agent, but for what the points below name and in `tuned-*`,
+  where everyone had the same number of trials. The trainer is the same for all; the sb3 agents have trainers of their own, and sb3-ppo collects 256 steps
   at a time instead of 2,048.
 * **Steps to 0.95** and the lowest value afterwards are of the mean success of a hundred training episodes, actions
   sampled, and controllers of the superposed agent dropped as in all of its training; in `timed-recall`, `timed-memory`,

@@ -163,7 +163,10 @@ def minigrid_spot(env: Any) -> tuple[float, float] | None:
 def _draws(env_id: str) -> bool:
     module, _, name = env_id.rpartition(":")
     if module:  # it registers its ids, as `gymnasium.make` of such an id expects
-        importlib.import_module(module)
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise gymnasium.error.Error(f"{module} cannot be imported ({error})") from None
     creator: Any = gymnasium.spec(name).entry_point
     if isinstance(creator, str):
         creator = gymnasium.envs.registration.load_env_creator(creator)
