@@ -28,8 +28,8 @@ plan, in hours.
 * **Sizes**: 1x, 4x, 16x and 64x are multiples of the superposed agent's trained parameters. `none` with a size is a
   feed-forward network on the last four observations.
 * **Settings** are the defaults, found with the superposed agent, but for what the points below name and in `tuned-*`,
-  where everyone had the same number of trials. The trainer is the same for all; the sb3 agents have trainers of their own, and sb3-ppo collects 256 steps
-  at a time instead of 2,048.
+  where everyone had the same number of trials. The trainer is the same for all; the sb3 agents have trainers of their
+  own, and sb3-ppo collects 256 steps at a time instead of 2,048.
 * **Steps to 0.95** and the lowest value afterwards are of the mean success of a hundred training episodes, actions
   sampled, and controllers of the superposed agent dropped as in all of its training; in `timed-recall`, `timed-memory`,
   `tuned-recall` and `memory` they are not dropped (`controller_dropout` 0), and nowhere those of `slots`.

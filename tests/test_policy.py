@@ -33,7 +33,7 @@ SPACES: dict[str, gym.Space[Any]] = {
     "discrete from 3": spaces.Discrete(4, start=3),
     "multi-discrete": spaces.MultiDiscrete([2, 5, 3]),
     "multi-discrete with starts": spaces.MultiDiscrete([2, 5], start=[1, 7]),
-    "multi-discrete in rows": spaces.MultiDiscrete([[2, 5], [3, 4]]),
+    "multi-discrete in rows": spaces.MultiDiscrete(np.array([[2, 5], [3, 4]])),
     "multi-binary": spaces.MultiBinary(6),
     "dict": spaces.Dict({"image": spaces.Box(0, 10, (3, 3, 3), np.uint8), "direction": spaces.Discrete(4)}),
     "tuple": spaces.Tuple((spaces.Box(-1, 1, (2,), np.float32), spaces.Discrete(3))),
@@ -188,7 +188,7 @@ def test_normalisation_can_be_turned_off(kind: str) -> None:
         spaces.Discrete(3, start=5),
         spaces.MultiDiscrete([2, 4]),
         spaces.MultiDiscrete([2, 4], start=[1, 9]),
-        spaces.MultiDiscrete([[2, 3], [2, 2]]),
+        spaces.MultiDiscrete(np.array([[2, 3], [2, 2]])),
     ],
     ids=str,
 )

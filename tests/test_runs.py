@@ -345,10 +345,14 @@ def test_outside_baselines_train_resume_and_act(tmp_path: Path, agent: str, hp: 
     config = small(tmp_path, agent=agent, env="MiniGrid-MemoryS7-v0", hp=hp, budget="steps=300")
     result = run.train(config)
     assert result.steps == (300 if agent == "sb3-dqn" else 256) and result.flops_per_step > 0
-    begun = []
+    begun, reset = list[int | None](), GymWorld.reset
+
+    def reset_seen(self: GymWorld, seed: int | None = None) -> Any:
+        begun.append(seed)
+        return reset(self, seed)
+
     with pytest.MonkeyPatch.context() as patch:
-        reset = GymWorld.reset
-        patch.setattr(GymWorld, "reset", lambda self, seed=None: (begun.append(seed), reset(self, seed))[1])
+        patch.setattr(GymWorld, "reset", reset_seen)
         assert run.train(replace(config, budget="steps=520"), resume=True).steps >= 512
     assert config.seed not in begun[1:]  # it does not begin with the episodes that it began with
     world = envs.make(config.env, 3)
