@@ -99,7 +99,7 @@ def train(config: RunConfig, *, resume: bool = False, force: bool = False, progr
     folder = config.folder
     check(config, resume, force)
     if resume and done(config):
-        return ended(folder)
+        return result_at(folder)
     torch.set_num_threads(config.num_threads)
     world = stream.make(config)
     try:
@@ -293,7 +293,7 @@ def result_of(folder: Path) -> Any:
     return result
 
 
-def ended(folder: Path) -> Result:
+def result_at(folder: Path) -> Result:
     """Return how a run ended; what a later version wrote beside it is left out. RunError as in `result_of`."""
     told = result_of(folder)
     return Result(**{field.name: told[field.name] for field in fields(Result)})

@@ -108,7 +108,7 @@ def tune(args: Args, hp: dict[str, Any], command: str) -> Path:
             raise KeyboardInterrupt
         if failed := grid.failures(outcomes):
             raise run.RunError(failed)
-        results = [run.ended(job.folder) for job in jobs]
+        results = [run.result_at(job.folder) for job in jobs]
         trial.set_user_attr("flops", sum(result.flops for result in results))
         return float(np.mean([score(result) for result in results]))
 
