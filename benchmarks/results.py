@@ -227,11 +227,11 @@ EXPERIMENTS = {
     ),
 }
 EXPERIMENTS |= {  # the same by the clock: about what `superposed` takes for the FLOPs above, on one quiet core
-    name.replace("equal", "timed"): EXPERIMENTS[name]._replace(agents=everyone(budget, ours))
-    for name, budget, ours in (
-        ("equal-recall", "seconds=15", KEPT),
-        ("equal-rewrite", "seconds=40", {}),
-        ("equal-memory", "seconds=75", KEPT),
+    name.replace("equal", "timed"): EXPERIMENTS[name]._replace(agents=everyone(budget))
+    for name, budget in (
+        ("equal-recall", "seconds=15"),
+        ("equal-rewrite", "seconds=40"),
+        ("equal-memory", "seconds=110"),
     )
 }
 EXPERIMENTS["tuned-recall"] = tuned("equal-recall")
