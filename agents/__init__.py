@@ -7,7 +7,6 @@ model = agents.load("runs/RecallMix-N32-D16-v0/superposed/seed0")
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -28,6 +27,7 @@ from agents.config import PPOConfig
 from agents.cores import CORES
 from agents.loading import load
 from agents.ppo import MemoryPPO
+from envs.hints import did_you_mean
 from envs.vec import as_world
 
 __all__ = ["AGENTS", "REFLEXES", "Agent", "count_parameters", "get", "load", "make", "scaled"]
@@ -97,9 +97,7 @@ AGENTS |= {
 def get(name: str) -> Agent:
     """The agent of this name; ValueError with the closest match and all choices."""
     if name not in AGENTS:
-        close = difflib.get_close_matches(name, AGENTS, 1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        hint = " Separate names with spaces." if "," in name else hint
+        hint = " Separate names with spaces." if "," in name else did_you_mean(name, AGENTS)
         raise ValueError(f"unknown agent {name!r}.{hint} Choices: {', '.join(AGENTS)}.")
     return AGENTS[name]
 
@@ -114,8 +112,7 @@ def make(name: str, env: Any, seed: int = 0, device: str = "cpu", **settings: An
     agent = get(name)
     known = {field.name for field in dataclasses.fields(agent.config)}
     for wrong in sorted(set(settings) - known):
-        close = difflib.get_close_matches(wrong, known, 1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(wrong, known)
         raise TypeError(f"{name} has no setting {wrong!r}.{hint} Settings: {', '.join(sorted(known)) or 'none'}.")
     advised = envs.settings(env) if isinstance(env, str) else {}
     config = agent.config(**({key: value for key, value in advised.items() if key in known} | settings))

@@ -10,7 +10,6 @@ from typing import Any
 import envs
 from agents import checkpoint as checkpoints
 from agents.config import completed
-from agents.ppo import MemoryPPO
 from agents.reflexes import Unfit
 from envs.vec import as_world
 
@@ -28,7 +27,8 @@ def load(run: str | Path, env: Any = None, checkpoint: str = "last", dim: int | 
         dim: another D for a superposed memory; None for the one that the checkpoint has.
 
     Raises:
-        ValueError: if there is no such run; Unfit, one of these, if `env` has other observations or actions.
+        ValueError: if there is no such run, or no dim to change; Unfit, one of these, if `env` has other observations
+            or actions.
         CheckpointError: if the checkpoint is missing or damaged.
     """
     from agents import get
@@ -36,6 +36,8 @@ def load(run: str | Path, env: Any = None, checkpoint: str = "last", dim: int | 
     folder, settings = _read(Path(run))
     agent = get(settings["agent"])
     hp = completed(agent.config, settings["hp"])
+    if dim and "dim" not in hp:
+        raise ValueError(f"{settings['agent']} has no dim to change; only superposed has.")
     if env is None:
         world = envs.make(settings["env"], hp["num_envs"], **settings["env_kwargs"])
     else:
@@ -48,12 +50,8 @@ def load(run: str | Path, env: Any = None, checkpoint: str = "last", dim: int | 
         warnings.simplefilter("ignore", UserWarning)
         model = agent.build(config, world, settings["seed"], "cpu")
     tensors, meta = checkpoints.load(checkpoint_path(folder, checkpoint))
-    if not isinstance(model, MemoryPPO):
-        model.load_parameters(tensors, meta["algorithm"])
-        return model
     try:
-        model.fit(tensors)
-        model.policy.load_state_dict({n[7:]: part for n, part in tensors.items() if n.startswith("policy.")})
+        model.load_parameters(tensors, meta["algorithm"])
     except RuntimeError as error:
         raise Unfit(
             f"{folder} was trained on {settings['env']}, whose observations or actions differ from those asked for: "

@@ -385,6 +385,10 @@ class MemoryPPO:
         """Continue from `snapshot`, of an agent with the same config."""
         saving.restore(self, tensors, meta)
 
+    def load_parameters(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        """Take over the policy of a `snapshot` alone, to act; RuntimeError if it has other parameters."""
+        saving.load_parameters(self, tensors)
+
     def save(self, path: str | Path) -> None:
         """Write one file of tensors and JSON; see `load`. The suffix .safetensors is added when missing."""
         saving.save(self, path)

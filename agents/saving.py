@@ -55,10 +55,15 @@ def restore(model: MemoryPPO, tensors: dict[str, Tensor], meta: dict[str, Any]) 
         _episodes(model, tensors, meta)
 
 
-def _network(model: MemoryPPO, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-    """Parameters, optimiser, random numbers and counters; no episode is under way."""
+def load_parameters(model: MemoryPPO, tensors: dict[str, Tensor]) -> None:
+    """The policy alone, at the size that it has in the snapshot; RuntimeError if it has other parameters."""
     model.fit(tensors)
     model.policy.load_state_dict(_under(tensors, "policy."))
+
+
+def _network(model: MemoryPPO, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    """Parameters, optimiser, random numbers and counters; no episode is under way."""
+    load_parameters(model, tensors)
     slots: dict[int, dict[str, Tensor]] = {}
     for name, part in _under(tensors, "adam.").items():
         slots.setdefault(int(name.split(".")[0]), {})[name.split(".")[1]] = part

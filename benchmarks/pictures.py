@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,8 @@ from PIL import Image
 
 import agents
 import envs
+from experiments import cli
+from experiments import config as configs
 from experiments.video import Film
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "images"
@@ -61,8 +64,11 @@ def take(shot: Shot) -> Image.Image:
     return picture
 
 
-def main(names: list[str]) -> int:
+def main(argv: list[str]) -> int:
     """Take the pictures that are named, all of them by default, and save them as small as PNG allows."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(SHOTS)} (default: all)")
+    names = [configs.known(name, SHOTS, "picture") for name in parser.parse_args(argv).names]
     FOLDER.mkdir(exist_ok=True)
     for name in names or SHOTS:
         path = FOLDER / f"{name}.png"
@@ -72,4 +78,4 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(cli.guard(main))

@@ -88,17 +88,14 @@ def beside_none(budget: str, none: str = "", ours: dict[str, Any] | None = None)
     return Contender("superposed", None, budget, ours or {}), Contender("none", None, none or budget)
 
 
-def everyone(budget: str, ours: dict[str, Any] | None = None) -> tuple[Contender, ...]:
-    """All that train, at one budget: the superposed agent as it is, the others at 1 to 64 times its parameters.
-
-    `ours` are settings of the superposed agent other than its defaults.
-    """
+def everyone(budget: str) -> tuple[Contender, ...]:
+    """All that train, at one budget: the superposed agent as it is, the others at 1 to 64 times its parameters."""
     sized = (
         Contender(agent, scale, budget, CHANGED.get(agent, {}))
         for agent in ("none", "gru", "lstm", "transformer", "slots", "sb3-ppo", "sb3-dqn", "sb3-recurrent")
         for scale in SCALES
     )
-    return Contender("superposed", None, budget, ours or {}), *sized, Contender("gru-growing", None, budget)
+    return Contender("superposed", None, budget), *sized, Contender("gru-growing", None, budget)
 
 
 def equal(about: str, env: str, budget: str, tests: tuple[str, ...], **more: Any) -> Experiment:
@@ -330,11 +327,12 @@ def section(name: str, args: argparse.Namespace) -> str:
 
 def estimate(names: list[str], args: argparse.Namespace) -> Iterator[str]:
     """What is left to do of each experiment, a line each, and the sum."""
-    total = 0.0
+    total, counted = 0.0, set[Path]()
     for name in names:
         experiment = EXPERIMENTS[name]
         jobs = jobs_of(experiment, wanted(experiment, args.agents, args.scales), args.seeds, args.logdir)
-        left = [job for job in jobs if not run.done(job)]
+        left = [job for job in jobs if job.folder not in counted and not run.done(job)]  # some have runs in common
+        counted |= {job.folder for job in left}
         flops, seconds = plan.estimate(left, FLOPS_PER_SECOND)
         total += seconds
         runs = f"{len(jobs):4} runs, {len(left):4} left: {human(flops):>5}FLOP"

@@ -19,6 +19,7 @@ from envs import kernel_cache  # noqa: F401 - before any kernel is defined
 from envs.atlas import Atlas
 from envs.detour import CHANGES, Detour
 from envs.feedback import Feedback
+from envs.hints import did_you_mean
 from envs.keydoor import KeyDoor
 from envs.labyrinth import Labyrinth
 from envs.maze import Maze
@@ -162,8 +163,8 @@ def _check(env_id: str, world: Callable[..., World], kwargs: dict[str, Any]) -> 
         return
     for name, value in kwargs.items():
         if name not in taken:
-            close = "".join(f" Did you mean {word}?" for word in difflib.get_close_matches(name, taken, n=1))
-            raise ValueError(f"{env_id} takes no argument {name!r}.{close} It takes {', '.join(taken)}.")
+            hint = did_you_mean(name, taken)
+            raise ValueError(f"{env_id} takes no argument {name!r}.{hint} It takes {', '.join(taken)}.")
         kinds = get_args(taken[name].annotation) or (taken[name].annotation,)  # of `int | None` both
         if all(kind in _KINDS for kind in kinds) and not any(_is_a(value, kind) for kind in kinds):
             what = " or ".join(_KINDS[kind][0] for kind in kinds)
@@ -184,12 +185,15 @@ def _is_a(value: Any, kind: Any) -> bool:
 
 
 def family_of(env_id: str) -> tuple[Family, dict[str, Any]]:
-    """Return the row of the table that `env_id` belongs to, and its arguments; ValueError without one."""
+    """Return the row of the table that `env_id` belongs to, and its arguments; ValueError for any other id."""
     for family in FAMILIES:
         arguments = family.arguments(env_id.removeprefix("envs:"))
         if arguments is not None:
             return family, arguments
-    raise ValueError(_unknown(env_id))
+    import minigrid  # noqa: F401 - registers its ids
+
+    outside = f"{env_id} is of another package: no optimum of it, and no argument in its id, is known here."
+    raise ValueError(outside if env_id in gymnasium.registry else _unknown(env_id))
 
 
 def settings(env_id: str) -> dict[str, Any]:

@@ -74,17 +74,23 @@ def parse(kind: type[T], argv: list[str]) -> tuple[T, dict[str, Any]]:
     _check_flags(kind, argv)
     flags = [{"--stochastic": "--no-deterministic"}.get(a, a) for a in argv]
     epilog = "Also: --hp.NAME VALUE (hyperparameters), --list agents|envs|suites|hp, --version."
-    args = tyro.cli(kind, args=flags, description=f"{kind.__doc__}\n\n{epilog}")
+    args = tyro.cli(kind, args=flags, prog=_program(), description=f"{kind.__doc__}\n\n{epilog}")
     path = getattr(args, "config", None)
     if path is not None:
         defaults, file_hp = read_file(kind, path)
-        args = tyro.cli(kind, args=flags, default=defaults)
+        args = tyro.cli(kind, args=flags, prog=_program(), default=defaults)
         beaten = _decided(args, getattr(defaults, "scale", ()))
         hp = {name: value for name, value in file_hp.items() if name not in beaten} | hp
     elif twice := _decided(args, ()) & set(hp):
         names = " and ".join(f"--hp.{name}" for name in sorted(twice))
         raise ValueError(f"{names} is said twice: leave it out, or leave out --num-envs or --scale, which decide it.")
     return args, hp
+
+
+def _program() -> str | None:
+    """What was typed before the flags, of a module; None, for the name of the script, otherwise."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return f"python -m {spec.name}" if spec and spec.name.startswith("experiments.") else None
 
 
 def said(kind: type, argv: list[str]) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -18,6 +17,7 @@ import envs
 from agents import checkpoint
 from agents.config import completed
 from agents.limits import check_hyperparameter
+from envs.hints import did_you_mean
 from experiments import limits, stream
 from experiments.budget import Budget, slug
 
@@ -141,9 +141,8 @@ def known(name: str, choices: Iterable[str], kind: str, then: str = "") -> str:
     choices = list(choices)
     if name in choices:
         return name
-    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
-    hint = f"Did you mean {close[0]!r}? " if close else ""
-    raise ValueError(f"unknown {kind} {name!r}. {hint}Choices: {', '.join(choices) or 'none'}. {then}".rstrip())
+    hint = did_you_mean(name, choices)
+    raise ValueError(f"unknown {kind} {name!r}.{hint} Choices: {', '.join(choices) or 'none'}. {then}".rstrip())
 
 
 def names(kind: type) -> list[str]:

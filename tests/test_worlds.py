@@ -332,7 +332,7 @@ def test_unknown_ids_say_what_is_near(env_id: str, words: str) -> None:
         (
             "BraidedMaze-11-v0",
             {"opend": 1},
-            "no argument 'opend'. Did you mean opened\\? It takes size, trials, opened",
+            "no argument 'opend'. Did you mean 'opened'\\? It takes size, trials, opened",
         ),
         ("BraidedMaze-11-v0", {"opened": "half"}, "opened of BraidedMaze-11-v0 must be a number, got 'half'"),
         ("Labyrinth-v0", {"port_node": 116.5}, "port_node of Labyrinth-v0 must be a whole number or none, got 116.5"),
