@@ -76,6 +76,8 @@ class Searcher(Reflex):
         notes.start[new], notes.holds[new], notes.trail[new] = here[new] + 1, 0, False
         rows = np.flatnonzero(~new)
         phase, found = notes.holds[rows], reward[rows]
+        everywhere = notes.checked[rows, phase].all(-1)  # and not found: it has moved
+        notes.checked[rows[everywhere], phase[everywhere]] = False
         notes.checked[rows, phase, here[rows]] = notes.trail[rows, here[rows]] = True
         door, key = rows[found & (phase == 1)], rows[found & (phase == 0)]
         notes.door[door], notes.key[key] = here[door] + 1, here[key] + 1

@@ -52,6 +52,11 @@ def load(run: str | Path, env: Any = None, checkpoint: str = "last", dim: int | 
     tensors, meta = checkpoints.load(checkpoint_path(folder, checkpoint))
     try:
         model.load_parameters(tensors, meta["algorithm"])
+    except KeyError as error:
+        raise checkpoints.CheckpointError(
+            f"{checkpoint_path(folder, checkpoint)} is no checkpoint of this run, it has no {error}: train.py --resume "
+            "and evaluate.py take those that train.py has written."
+        ) from error
     except RuntimeError as error:
         raise Unfit(
             f"{folder} was trained on {settings['env']}, whose observations or actions differ from those asked for: "

@@ -213,13 +213,14 @@ def _explore(
 
 @njit(cache=True, nogil=True)
 def _remember(image: np.ndarray, position: int, heading: int, width: int, known: np.ndarray) -> None:
-    """Copy what is in view into the map."""
+    """Copy what is in view into the map, but for the agent's own place, which is shown empty whatever lies there."""
     forward, right = ahead(heading, width), ahead(heading + 1, width)
     for column in range(VIEW):
         for row in range(VIEW):
             if image[column, row, 0] != UNSEEN:
                 place = position + (VIEW - 1 - row) * forward + (column - VIEW // 2) * right
-                known[place] = _cell(image, (column, row))
+                if place != position or known[place] == UNSEEN:
+                    known[place] = _cell(image, (column, row))
 
 
 @njit(cache=True, nogil=True)

@@ -24,22 +24,23 @@ plan, in hours.
   drawn as in training. `random` and `oracle` are floor and ceiling. What is scored: [worlds.md](worlds.md#suites).
   `sb3-dqn` has no policy to draw from: both are greedy.
 * **Seeds** from 100 on tuned nothing; ten, but five of `sb3-recurrent` on MemoryS13, whose runs took seven to ten
-  minutes, and five of all in `timed-memory`.
+  minutes.
 * **Sizes**: 1x, 4x, 16x and 64x are multiples of the superposed agent's trained parameters. `none` with a size is a
   feed-forward network on the last four observations.
 * **Settings** are the defaults, found with the superposed agent, but for what the points below name and in `tuned-*`,
   where everyone had the same number of trials. The trainer is the same for all; the sb3 agents have trainers of their
   own, and sb3-ppo collects 256 steps at a time instead of 2,048.
 * **Steps to 0.95** and the lowest value afterwards are of the mean success of a hundred training episodes, actions
-  sampled, and controllers of the superposed agent dropped as in all of its training; in `timed-recall`, `timed-memory`,
+  sampled, and controllers of the superposed agent dropped (emptied now and then) as in all of its training; in
   `tuned-recall` and `memory` they are not dropped (`controller_dropout` 0), and nowhere those of `slots`.
 * **Costs**: [comparison.md](comparison.md) says how they are counted. The same seconds for everyone (`timed-*`) are of
-  the wall clock, one run at a time, while other work kept the second core busy. CPU seconds are of shared machines,
-  which were up to three times slower at times. The bill by which `transformer` was given its steps
-  left out its attention while it acts, but for 4x to 64x and two seeds of 1x in `equal-keydoor`: it had 1 to 4 % more
-  steps than its budget pays for, and its FLOPs are printed as they are.
-* **Machines**: all of `timed-rewrite`, and `superposed` where it drops controllers, ran on an Intel Xeon, which is
-  faster than the EPYC.
+  the wall clock: in `timed-rewrite` one run at a time, while other work kept the second core busy, in the others two
+  runs side by side, all agents seed by seed, so that a slower hour of the machine is everyone's. CPU seconds are of
+  shared machines, which were up to three times slower at times. The bill by which `transformer` was given its steps
+  left out its attention while it acts, but for 4x to 64x and two seeds of 1x in `equal-keydoor`: it had half a per cent
+  to 4 % more steps than its budget pays for, and its FLOPs are printed as they are.
+* **Machines**: all of `timed-rewrite`, and `superposed` where it drops controllers but in `timed-recall` and
+  `timed-memory`, ran on an Intel Xeon, which is faster than the EPYC.
 
 All verdicts, by whether the intervals of `superposed` and of another overlap; each stands below its table again:
 """

@@ -66,11 +66,14 @@ class Feedback(Wrapper):
         return self.world.state() | mine
 
     def load_state(self, state: dict[str, np.ndarray]) -> Obs:
-        """Continue from `state()`."""
+        """Continue from `state()`; ValueError for a state of the world alone."""
+        if not {"feedback_action", "feedback_reward"} <= state.keys():
+            raise ValueError("this state has no last action and reward: it is of a world that does not show them.")
         inner = {name: part for name, part in state.items() if not name.startswith("feedback_")}
         obs = self.world.load_state(inner)
-        if self.resumable:
-            self._action[:], self._reward[:] = state["feedback_action"], state["feedback_reward"]
+        self._action[:], self._reward[:] = (
+            (state["feedback_action"], state["feedback_reward"]) if self.resumable else (0, 0.0)
+        )
         return self._with(obs, self._action, self._reward)
 
     @property

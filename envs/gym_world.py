@@ -99,7 +99,10 @@ class GymWorld(World):
         }
 
     def load_state(self, state: dict[str, np.ndarray]) -> Obs:
-        """Replay the running episodes; takes as long as their steps took."""
+        """Replay the running episodes; takes as long as their steps took. ValueError for a state of another world."""
+        missing = {"rng", "episode_seed", "length", "actions"} - state.keys()
+        if missing:
+            raise ValueError(f"this state is not of a gymnasium environment, it has no {', '.join(sorted(missing))}.")
         if state["rng"].shape != self._rng.shape:
             raise ValueError(f"this state has {len(state['rng'])} environments, this world has {self.num_envs}.")
         self._rng[...] = state["rng"]

@@ -143,7 +143,8 @@ class Labyrinth(KernelWorld):
 
     def trace(self) -> dict[str, np.ndarray]:
         """Return the node where the last step ended, the reward it brought and the port of that life, (B,) each."""
-        return {"node": self._ints[_TO_NODE], "reward": self._scalars[0], "port": self._ints[_TO_PORT]}
+        parts = {"node": self._ints[_TO_NODE], "reward": self._scalars[0], "port": self._ints[_TO_PORT]}
+        return {name: part.copy() for name, part in parts.items()}
 
     def render(self, i: int = 0) -> np.ndarray:
         """Draw the maze of environment i from above, with the port and the last 16 nodes, as (H, W, 3) uint8."""

@@ -62,11 +62,11 @@ def _in_envpool(env_id: str) -> bool:
     return env_id in envpool.list_all_envs()
 
 
-def compact_space(actions: int) -> spaces.Dict:
-    """Return the observation space of an environment with that many actions."""
+def compact_space(actions: int, shape: tuple[int, ...] = (7, 7, 3)) -> spaces.Dict:
+    """Return the observation space of an environment with that many actions and an image of that shape."""
     return spaces.Dict(
         {
-            "image": spaces.Box(np.zeros((7, 7, 3), np.uint8), np.full((7, 7, 3), _HIGHEST, np.uint8), dtype=np.uint8),
+            "image": spaces.Box(np.zeros(shape, np.uint8), np.full(shape, _HIGHEST, np.uint8), dtype=np.uint8),
             "direction": spaces.Discrete(4),
             "prev_action": spaces.Discrete(actions + 1),
         }
@@ -80,7 +80,9 @@ class Compact(gymnasium.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         if not isinstance(env.action_space, spaces.Discrete):
             raise ValueError(f"{env} has actions in {env.action_space}, MiniGrid's are Discrete.")
-        self.observation_space = compact_space(int(env.action_space.n))
+        assert isinstance(env.observation_space, spaces.Dict)
+        image = env.observation_space["image"].shape or ()
+        self.observation_space = compact_space(int(env.action_space.n), image)
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""

@@ -45,7 +45,8 @@ class ShuffledTMaze(TMaze):
         self._shown, self._last = (np.zeros((max(num_envs, 0), features), np.float32) for _ in range(2))
         super().__init__(num_envs, length, bits, noise=True, random_length=True)
         self.feature_names = tuple(self.feature_names[k] for k in self.order)
-        self._arrays["params"] = self._params = np.append(self._params, task)  # a state of another task is refused
+        # A state of another task is refused.
+        self._arrays["params"] = self._params = np.append(self._params, np.int64(task))
         self._link()
 
     def reset(self, seed: int | None = None) -> Obs:

@@ -30,7 +30,7 @@ class Stream(Wrapper):
         self.worlds, self.share, self.segments = list(worlds.values()), share, len(worlds) * repeats
         super().__init__(self.worlds[0])
         self.resumable = all(world.resumable for world in self.worlds)
-        self._time, self._seed = 0, 0
+        self._time, self._seed, self._seeded = 0, 0, False
 
     @property
     def segment(self) -> int:
@@ -43,8 +43,10 @@ class Stream(Wrapper):
         return self.segment % len(self.worlds)
 
     def reset(self, seed: int | None = None) -> Obs:
-        """Begin the stream anew."""
-        self._seed = int(fresh_seed(None)) >> 33 if seed is None else seed
+        """Begin the stream anew; without a seed with other episodes, which follow from the last seed."""
+        if seed is None:
+            seed = self._apart(self.segments) if self._seeded else int(fresh_seed(None)) >> 33
+        self._seed, self._seeded = seed, True
         self._go_to(0)
         return self.world.reset(self._seed)
 
@@ -63,8 +65,7 @@ class Stream(Wrapper):
                 else out.final_obs[i]
             )
             write_row(final, i, last)
-        apart = np.random.SeedSequence((self._seed, self.segment)).generate_state(1)  # not the next seed's episodes
-        obs = self.world.reset(int(apart[0]))
+        obs = self.world.reset(self._apart(self.segment))
         return Transition(obs, reward, out.terminated, ~out.terminated, final, success)
 
     def state(self) -> dict[str, np.ndarray]:
@@ -72,8 +73,11 @@ class Stream(Wrapper):
         return {"stream": np.array([self._time, self._seed])} | self.world.state()
 
     def load_state(self, state: dict[str, np.ndarray]) -> Obs:
-        """Continue from `state()`."""
+        """Continue from `state()`; ValueError for a state of no stream."""
+        if "stream" not in state:
+            raise ValueError("this state is of a single world, not of a stream.")
         time, self._seed = (int(x) for x in state["stream"])
+        self._seeded = True
         self._go_to(time)
         return self.world.load_state({name: part for name, part in state.items() if name != "stream"})
 
@@ -82,18 +86,22 @@ class Stream(Wrapper):
         for world in self.worlds:
             world.close()
 
+    def _apart(self, number: int) -> int:
+        """Return a seed for a part of the stream: its episodes are not those of the next seed."""
+        return int(np.random.SeedSequence((self._seed, number)).generate_state(1)[0])
+
     def _go_to(self, time: int) -> None:
         self._time = time
         self.world = self.worlds[self.task]
 
 
 def check(worlds: Mapping[str, World]) -> None:
-    """Raise a ValueError that names two worlds whose spaces differ."""
+    """Raise a ValueError that names two worlds whose spaces, or numbers of environments, differ."""
     for (one, a), (other, b) in combinations(worlds.items(), 2):
-        for name in ("observation_space", "action_space"):
+        for name in ("observation_space", "action_space", "num_envs"):
             mine, its = getattr(a, name), getattr(b, name)
             if mine != its:
                 raise ValueError(
-                    f"the tasks of a stream must have the same spaces, but the {name.replace('_', ' ')} of {one} is "
-                    f"{mine} and that of {other} is {its}."
+                    "the tasks of a stream must have the same spaces and as many environments, but the "
+                    f"{name.replace('_', ' ')} of {one} is {mine} and that of {other} is {its}."
                 )

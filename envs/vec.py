@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from stable_baselines3.common.monitor import Monitor
@@ -304,7 +305,8 @@ def as_world(env: World | VecEnv | gymnasium.Env[Any, Any] | WorldVectorEnv | st
         from envs.gym_world import GymWorld
         from envs.minigrid import Compact
 
-        if type(env.unwrapped).__module__.startswith("minigrid."):
+        plain = isinstance(env.observation_space, spaces.Dict) and "mission" in env.observation_space.spaces
+        if plain and type(env.unwrapped).__module__.startswith("minigrid."):  # other wrappers know what they show
             env = Compact(env)
         single = env
         return GymWorld(lambda: single)

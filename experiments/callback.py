@@ -124,7 +124,8 @@ class RunCallback(BaseCallback):
         self.meter.charge(step, self.cost.flops_per_training_step)
         if self.course is not None:
             self.course.at_boundary(self.model, step, self.log)
-        score = self._evaluate(step) if self._is_due("eval", step, self.config.eval_every) else None
+        due = self._is_due("eval", step, self.config.eval_every) and self.clock.seconds < self.seconds_limit
+        score = self._evaluate(step) if due else None
         if self._is_due("check", step, self._check_every()) and not self.config.eval_every:
             score = self._training_score()
         if score is not None and (self.best is None or score > self.best):

@@ -181,7 +181,7 @@ def read_file(kind: type[T], path: Path) -> tuple[T, dict[str, Any]]:
             raise ValueError(f"{key} in {path} is a hyperparameter: write it below a line [hp].")
         configs.known(name, [*names, "hp"], f"key in {path}:")
         if isinstance(value, dict):
-            value = tuple(f"{k}={v}" for k, v in value.items())
+            value = tuple(f"{k}={json.dumps(v, default=str)}" for k, v in value.items())
         values[name] = value
     values, hints = _tuples(kind, values), get_type_hints(kind)
     for name, value in values.items():

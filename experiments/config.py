@@ -126,9 +126,13 @@ def kind(agent: str) -> type[Any]:
 
 
 def build(config: RunConfig, world: envs.World) -> Any:
-    """Make the algorithm of a resolved run."""
+    """Make the algorithm of a resolved run; ValueError for hyperparameters that do not go together."""
     agent = agents.get(config.agent)
-    return agent.build(agent.config(**typed(agent.config, config.hp)), world, config.seed, config.device)
+    settings = agent.config(**typed(agent.config, config.hp))
+    try:
+        return agent.build(settings, world, config.seed, config.device)
+    except AssertionError as error:  # SB3 says it that way
+        raise ValueError(f"{config.agent} cannot be made: {' '.join(str(error).split())}") from error
 
 
 def check_env(env_id: str, kwargs: dict[str, Any]) -> None:
@@ -223,9 +227,10 @@ def read(path: Path) -> RunConfig:
     try:
         config = _complete(RunConfig(**json.loads(path.read_text())))
         for name, hint in typing.get_type_hints(RunConfig).items():
-            kind = typing.get_origin(hint) or hint
-            if isinstance(kind, type) and kind is not types.UnionType and not isinstance(getattr(config, name), kind):
-                raise ValueError(f"{name} is {getattr(config, name)!r}, not {kind.__name__}")
+            kinds = typing.get_args(hint) if typing.get_origin(hint) is types.UnionType else (hint,)
+            kinds = tuple(typing.get_origin(kind) or kind for kind in kinds) + ((int,) if float in kinds else ())
+            if not isinstance(getattr(config, name), kinds):
+                raise ValueError(f"{name} is {getattr(config, name)!r}, not {' or '.join(k.__name__ for k in kinds)}")
         return config
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(

@@ -49,7 +49,12 @@ def all_of(entries: list[Entry]) -> list[Plot]:
 
 
 def aggregates(entries: list[Entry]) -> list[tuple[str, ...]]:
-    """A table over all environments, the header first; empty for a single environment or agent."""
+    """A table over all environments, the header first; empty for a single environment or agent, or for returns.
+
+    Returns of different environments have no common scale, and no 1 to fall short of.
+    """
+    if _name(entries) != "success":
+        return []
     scores = {agent: table for agent, table in _scores(entries).items() if agent not in BOUNDS}
     if len(scores) < 2 or next(iter(scores.values())).shape[1] < 2:
         return []
@@ -78,14 +83,23 @@ def _name(entries: list[Entry]) -> str:
 
 
 def _scores(entries: list[Entry]) -> dict[str, np.ndarray]:
-    """Scores (runs, environments) of each agent that played every environment with every one of its runs."""
+    """Scores (runs, environments) of each agent: of runs that played every environment, or else each its own.
+
+    Those are put side by side by their seeds, as many as the environment with the fewest has.
+    """
     env_ids = list(dict.fromkeys(entry.row["env"] for entry in entries))
-    found: dict[str, dict[tuple[str, int], dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    found: dict[str, dict[tuple[int, str], dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    own: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for entry in entries:
-        found[entry.row["agent"]][entry.row["run"], entry.row["seed"]][entry.row["env"]] = _score(entry)
-    tables = {
-        a: [[run[e] for e in env_ids] for run in runs.values() if len(run) == len(env_ids)] for a, runs in found.items()
-    }
+        row, score = entry.row, _score(entry)
+        found[row["agent"]][row["seed"], row["run"]][row["env"]] = score
+        if row["trained_on"] == row["env"]:
+            own[row["agent"]][row["env"]][row["seed"]] = score
+    tables = {}
+    for agent, runs in found.items():
+        table = [[run[e] for e in env_ids] for _, run in sorted(runs.items()) if len(run) == len(env_ids)]
+        apart = [[score for _, score in sorted(own[agent][e].items())] for e in env_ids]
+        tables[agent] = table or list(zip(*apart, strict=False))
     return {agent: np.array(table) for agent, table in tables.items() if table}
 
 

@@ -15,7 +15,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -54,8 +54,7 @@ class Worker:
             "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
             "OMP_NUM_THREADS": str(config.num_threads),
         }
-        resume = (config.folder / "config.json").exists()
-        with open(self.path, "ab" if resume else "wb") as log:
+        with open(self.path, "ab") as log:
             # -P: a folder called `agents` where the user stands must not shadow ours.
             # A session of its own: Ctrl-C reaches this process alone, which passes it on once.
             self.process = subprocess.Popen(
@@ -66,7 +65,8 @@ class Worker:
                 env=environment,
                 start_new_session=True,
             )
-        job = {"config": asdict(config), "resume": resume, "force": False, "watch": True}
+        # Always to resume: where nothing is yet, another process may begin before this one gets that far.
+        job = {"config": asdict(config), "resume": True, "force": False, "watch": True}
         assert self.process.stdin is not None
         self.pipe = self.process.stdin
         self.pipe.write(json.dumps(job).encode() + b"\n")
@@ -100,10 +100,12 @@ def check(configs: list[RunConfig], resume: bool = False, force: bool = False) -
         run.check(job, resume or run.started(job), force)
     if force:
         plan.estimate(jobs, 1.0)
-    for job in jobs if force else ():
-        if job.folder.exists():
-            with run.lock(job.folder):
-                run.clear(job.folder)
+        with ExitStack() as held:
+            full = [job.folder for job in jobs if job.folder.exists()]
+            for folder in full:  # all of them before the first is emptied
+                held.enter_context(run.lock(folder))
+            for folder in full:
+                run.clear(folder)
     return jobs
 
 
@@ -145,17 +147,23 @@ def run_jobs(
 
 
 def _start(waiting: deque[RunConfig], running: list[Worker], outcomes: dict[Path, Outcome], workers: int) -> None:
-    """Fill the free workers with jobs that are neither finished nor held by another process."""
+    """Fill the free workers with jobs that are neither finished nor held by another process.
+
+    A folder that cannot be read or written is the failure of its job alone.
+    """
     for _ in range(len(waiting)):
         if len(running) >= workers:
             return
         config = waiting.popleft()
-        if run.claimed(config.folder):
-            waiting.append(config)
-        elif run.done(config):
-            outcomes[config.folder] = Outcome(config, 0, "finished before")
-        else:
-            running.append(Worker(config))
+        try:
+            if run.claimed(config.folder):
+                waiting.append(config)
+            elif run.done(config):
+                outcomes[config.folder] = Outcome(config, 0, "finished before")
+            else:
+                running.append(Worker(config))
+        except (*run.EXPECTED, OSError) as error:
+            outcomes[config.folder] = Outcome(config, 1, f"error: {' '.join(str(error).split())}")
 
 
 def play(config: RunConfig) -> Outcome:

@@ -15,6 +15,7 @@ from typing import Any
 from experiments import grid
 from experiments.config import RunConfig
 from experiments.grid import Outcome
+from experiments.logs import say
 
 RETRIES = 5
 """How often a job is begun again after the node or the process that ran it has died."""
@@ -38,6 +39,9 @@ def run_jobs(
     if not ray.is_initialized():
         here = {} if address else {"include_dashboard": False}
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **here)
+    largest = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
+    if jobs and (most := max(job.num_threads for job in jobs)) > largest:
+        say(f"--num-threads {most}: no node has as many CPUs, the largest has {largest:g}; jobs wait for one that has.")
     path = os.pathsep.join(filter(None, (str(grid.ROOT), os.environ.get("PYTHONPATH"))))
     task = ray.remote(max_retries=RETRIES, runtime_env={"env_vars": {"PYTHONPATH": path}})(grid.play)
     waiting = {task.options(num_cpus=job.num_threads, name=grid.title(job)).remote(job): job for job in jobs}

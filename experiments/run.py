@@ -129,13 +129,18 @@ def train(config: RunConfig, *, resume: bool = False, force: bool = False, progr
 
 def _steps(config: RunConfig, budget: Budget, cost: Bill, algorithm: Any) -> int | None:
     """Environment steps to reach; None where the clock, or the FLOPs of an agent that grows, decide."""
-    steps = budget.steps(cost.flops_per_training_step, getattr(algorithm, "iteration_steps", config.hp["num_envs"]))
+    least = getattr(algorithm, "iteration_steps", config.hp["num_envs"])
     grows = bool(config.hp.get("grow")) or getattr(algorithm, "grows", False)
-    return None if grows and budget.kind == "flops" else steps
+    if grows and budget.kind == "flops":  # it stops before the first rollout that it cannot pay for as a whole
+        budget.steps(cost.flops_per_training_step, max(least, config.hp["num_envs"] * config.hp["num_steps"]))
+        return None
+    return budget.steps(cost.flops_per_training_step, least)
 
 
 def _refuse_less(config: RunConfig, budget: Budget, state: Any, steps: int | None) -> None:
-    """RunError if a run has used more than the budget that it is now given."""
+    """RunError if a run has used more than the budget that it is now given, and it is another one than before."""
+    if configs.read(config.folder / "config.json").budget == config.budget:  # of seconds, the last update may be late
+        return
     used = {"seconds": state["seconds"], "flops": Meter(state["meter"]).flops, "steps": state["boundary"]}
     if used["steps"] > steps if steps is not None else used[budget.kind] > 1.01 * budget.amount:
         raise RunError(
@@ -199,7 +204,9 @@ def _restore(algorithm: Any, saved: Any, config: RunConfig) -> None:
 def _learn(algorithm: Any, callback: RunCallback, steps: int | None, config: RunConfig) -> dict[str, Any]:
     """Train to the end or to a signal; returns what the result says of it."""
     remaining = (UNBOUNDED if steps is None else steps) - algorithm.num_timesteps
-    if algorithm.num_timesteps and remaining < getattr(algorithm, "iteration_steps", config.hp["num_envs"]):
+    iteration = getattr(algorithm, "iteration_steps", config.hp["num_envs"])
+    remaining -= remaining % iteration  # the clock may have stopped it in mid-iteration, and SB3 collects whole ones
+    if algorithm.num_timesteps and remaining <= 0:
         return {"status": "finished"}  # it was killed between its last checkpoint and its result
     with signals(callback):
         try:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,6 +23,7 @@ import train
 from agents import checkpoint
 from experiments import config as configs
 from experiments import grid, plan, run
+from experiments.aggregate import scalars
 from experiments.config import RunConfig, resolve
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -207,19 +209,61 @@ def test_five_kills_change_nothing(tmp_path: Path) -> None:
     def saved() -> int:
         return len(list(tmp_path.glob("killed/**/step-*")))
 
+    def kill_workers() -> None:
+        for job in jobs(tmp_path / "killed"):
+            if run.claimed(job.folder):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(run.holder(job.folder).split()[1]), signal.SIGKILL)
+
     for _ in range(5):
         before, process = saved(), start()
         while saved() <= before and process.poll() is None:
             time.sleep(0.02)
+        kill_workers()  # they cannot save; nor can those that are begun in their place
         process.kill()
         process.wait()
+        kill_workers()
     assert start().wait(timeout=300) == 0
     for whole, killed in zip(jobs(tmp_path / "whole"), jobs(tmp_path / "killed"), strict=True):
         run.train(whole)
         expected, found = last(whole), last(killed)
         for name, tensor in expected.items():
             torch.testing.assert_close(found[name], tensor, rtol=0, atol=0, equal_nan=True, msg=name)
-        assert run.result_of(killed.folder)["steps"] == 4096
+        results = [run.result_of(job.folder) for job in (whole, killed)]
+        assert all(r is not None and (r["steps"], r["flops"]) == (4096, results[0]["flops"]) for r in results)
+        episodes = [(job.folder / "monitor.csv").read_text().splitlines()[2:] for job in (whole, killed)]
+        assert [line.split(",")[:2] for line in episodes[0]] == [line.split(",")[:2] for line in episodes[1]]
+        curves = [scalars(job.folder)["rollout/ep_rew_mean"] for job in (whole, killed)]
+        np.testing.assert_array_equal(curves[0], curves[1])
+
+
+def test_a_grid_that_comes_second_waits(tmp_path: Path) -> None:
+    """Another process begins a run while the worker of this grid is still importing."""
+    (job,) = jobs(tmp_path)[:1]
+    worker = grid.Worker(job)
+    with run.lock(job.folder):
+        configs.write(job, job.folder / "config.json")
+        wait_for(lambda: worker.outcome() is not None)
+    outcome = worker.outcome()
+    assert outcome is not None and outcome.exit_code == run.CLAIMED
+
+
+def test_a_folder_that_cannot_be_used_fails_alone(tmp_path: Path) -> None:
+    first, second, third = jobs(tmp_path, 3)[:3]
+    second.folder.parent.mkdir(parents=True)
+    second.folder.write_text("a file where a folder should be")
+    outcomes = grid.run_jobs([first, second, third], workers=1)
+    assert [o.exit_code for o in outcomes] == [0, 1, 0]
+    assert "error: " in outcomes[1].message and "1 of 3 jobs did not finish" in grid.failures(outcomes)
+
+
+def test_force_empties_nothing_while_another_process_trains(tmp_path: Path) -> None:
+    finished, held = jobs(tmp_path)[:2]
+    run.train(finished)
+    held.folder.mkdir(parents=True)
+    with run.lock(held.folder), pytest.raises(run.ClaimedError):
+        grid.check([finished, held], force=True)
+    assert run.done(finished)
 
 
 def test_workers_do_not_outlive_their_grid(tmp_path: Path) -> None:

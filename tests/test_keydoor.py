@@ -7,7 +7,7 @@ import pytest
 
 import agents
 import envs
-from agents.keydoor_searcher import expected_doors, grand_tour, search_bound
+from agents.keydoor_searcher import Notes, expected_doors, grand_tour, search_bound
 from envs.keydoor import KeyDoor, moves_per_attempt
 from envs.keydoor_oracle import doors_per_step, expected_return
 from envs.oracle import optimum
@@ -200,6 +200,20 @@ def test_the_searcher_notices_changes(size: int) -> None:
     assert rows["success"][-1].mean() > 0.85
     per_layout = [rows["door"].sum(where=rows["layout"] == k) for k in range(8)]
     assert min(per_layout) > 0.7 * max(per_layout)
+
+
+def test_the_searcher_searches_again_where_everything_was_checked() -> None:
+    world = KeyDoor(4, 3)
+    agent, obs = agents.make("searcher", world), world.reset(0)
+    actions, state = agent.predict(obs, None, np.ones(4, np.bool_))
+    notes = Notes(*state)
+    notes.checked[:] = True  # as after changes that it could not notice
+    doors = np.zeros(4)
+    for _ in range(200):
+        out = world.step(actions)
+        doors += out.reward > 0
+        actions, state = agent.predict(out.obs, state, out.terminated | out.truncated)
+    assert (doors > 1).all()
 
 
 @pytest.mark.parametrize("arguments", [{"size": 1}, {"relayout": -1}, {"life": 0}])

@@ -205,6 +205,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "unknown hp": (lambda f: edit(f, hp={"hiden": 3}), "hiden"),
     "hp of another type": (lambda f: edit(f, hp={"hidden": "wide"}), "hidden"),
     "seed is a word": (lambda f: edit(f, seed="one"), "renamed|seed is 'one'"),
+    "scale is a word": (lambda f: edit(f, scale="4x"), "renamed|scale is '4x', not float"),
     "renamed": (lambda f: edit(f, name="b"), "was renamed"),
     "cut checkpoint": (lambda f: cut(f / "last.safetensors", 300), "not a readable checkpoint"),
     "checkpoint of another width": (narrower, "does not fit|differ"),

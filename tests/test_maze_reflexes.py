@@ -6,7 +6,8 @@ import pytest
 import agents
 from agents.maze_reflexes import GreedyMap, KnownMap, Tremaux, WallFollower
 from envs.maze import Maze
-from envs.maze_view import EMPTY, GOAL, GREEN_GOAL, GREY_WALL, PAD
+from envs.maze_view import EMPTY, FLOOR, GOAL, GREEN_GOAL, GREY_WALL, PAD
+from envs.treasure import Treasure
 
 SEED = 100
 
@@ -128,6 +129,21 @@ def test_the_map_is_what_was_seen() -> None:
     assert ((known == truth) | (known == 0)).all() and (known != 0).sum() > 8 * 40
     inside = known.reshape(8, world.width, -1)[:, PAD:-PAD, PAD:-PAD]
     assert (known[known != 0] != GREY_WALL).any() and inside.any(axis=(1, 2)).all()
+
+
+def test_an_object_stays_on_the_map_while_it_is_stood_on() -> None:
+    world = Treasure(8, 9)
+    agent, obs, starts = GreedyMap(world), world.reset(0), np.ones(8, np.bool_)
+    state, stood = None, 0
+    for _ in range(150):
+        actions, state = agent.predict(obs, state, starts)
+        here = world.state()["memory"][np.arange(8), world.position]
+        on = here & 15 == FLOOR
+        np.testing.assert_array_equal(state[0][np.arange(8), world.position][on], here[on])
+        stood += int(on.sum())
+        out = world.step(actions)
+        obs, starts = out.obs, out.terminated | out.truncated
+    assert stood > 20
 
 
 def test_worlds_without_a_maze_are_refused() -> None:

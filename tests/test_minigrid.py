@@ -6,6 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from minigrid.wrappers import FullyObsWrapper, ImgObsWrapper
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import envs
@@ -168,6 +169,21 @@ def test_engines_are_chosen_by_name() -> None:
         world.step(np.array([0, 7]))
     with pytest.raises(ValueError, match="engine"):
         world.load_state(make(MEMORY, 2, "minigrid").state())
+    with pytest.raises(ValueError, match="not of a gymnasium environment, it has no"):
+        make(MEMORY, 2, "minigrid").load_state(world.state())
+
+
+def test_other_wrappers_show_what_they_show() -> None:
+    room = "MiniGrid-Empty-5x5-v0"
+    pictures = as_world(ImgObsWrapper(gymnasium.make(room)))
+    assert pictures.observation_space.shape == (7, 7, 3)
+    seen = pictures.reset(0)
+    assert not isinstance(seen, dict) and seen.shape == (1, 7, 7, 3)
+    whole = as_world(FullyObsWrapper(gymnasium.make(room)))
+    obs = whole.reset(0)
+    assert isinstance(obs, dict) and obs["image"].shape == (1, 5, 5, 3)
+    assert isinstance(whole.observation_space, gymnasium.spaces.Dict) and "prev_action" in obs
+    assert whole.observation_space["image"].shape == (5, 5, 3)
 
 
 def test_babyai_and_checkers() -> None:

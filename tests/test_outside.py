@@ -65,9 +65,16 @@ def test_what_cannot_be_loaded_is_explained(trained: RunConfig, tmp_path: Path) 
         agents.load(trained.folder, "TMaze-L10-v0")
     with pytest.raises(checkpoint.CheckpointError, match="no checkpoint"):
         agents.load(trained.folder, checkpoint="77")
+    agents.load(trained.folder).save(trained.folder / "step-000000000078")  # of a model, not of a run
+    with pytest.raises(checkpoint.CheckpointError, match="is no checkpoint of this run, it has no 'algorithm'"):
+        agents.load(trained.folder, checkpoint="78")
+    (trained.folder / "step-000000000078.safetensors").unlink()
 
 
-@pytest.mark.parametrize(("agent", "env"), [("superposed", "RecallMix-N8-D0-v0"), ("lstm", "MiniGrid-MemoryS7-v0")])
+@pytest.mark.parametrize(
+    ("agent", "env"),
+    [("lstm", "MiniGrid-MemoryS7-v0"), *((core, "RecallMix-N8-D0-v0") for core in ("superposed", "gru", "none"))],
+)
 def test_onnx_acts_as_the_agent_does(tmp_path: Path, agent: str, env: str) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
@@ -82,8 +89,9 @@ def test_onnx_acts_as_the_agent_does(tmp_path: Path, agent: str, env: str) -> No
         fed = {names[0]: obs, "episode_start": starts} if not isinstance(obs, dict) else {
             name: obs[name.removeprefix("obs.")] for name in names if name.startswith("obs")
         } | {"episode_start": starts}  # fmt: skip
-        action, _, *memory = session.run(None, fed | {f"state.{i}": part for i, part in enumerate(memory)})
+        action, logits, *memory = session.run(None, fed | {f"state.{i}": part for i, part in enumerate(memory)})
         np.testing.assert_array_equal(action[:, 0], actions)
+        np.testing.assert_array_equal(logits.argmax(1), actions)
         for ours, theirs in zip(state, memory, strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-4)
         out = world.step(actions)

@@ -61,6 +61,23 @@ def test_everything_together_compares_with_the_first_agent() -> None:
     assert figures.aggregates(invented()[:1]) == []
 
 
+def test_agents_trained_apart_for_each_environment_are_compared_too() -> None:
+    apart = [e for e in invented() if not e.row["agent"].startswith("random")]
+    for e in apart:
+        e.row |= {"run": f"{e.row['env']}/{e.row['agent']}/{e.row['seed']}", "trained_on": e.row["env"]}
+    head, *rows = figures.aggregates(apart)
+    assert head[1:3] == ("runs", "IQM") and [row[:2] for row in rows] == [
+        (agent, "3") for agent in ("a <b>", "c dim=64", "c dim=256")
+    ]
+    assert rows[0][3].startswith("0.810 [")
+
+
+def test_returns_have_no_common_scale() -> None:
+    mixed = invented()
+    mixed[-1] = mixed[-1]._replace(episodes=Episodes(np.full(4, 30.0), np.full(4, 10), np.full(4, np.nan)))
+    assert figures.aggregates(mixed) == []
+
+
 def test_numbers_of_a_figure_as_csv() -> None:
     plot = next(iter(figures.all_of(invented())))
     rows = list(csv.DictReader(plots.table(plot).splitlines()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import time
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
@@ -241,6 +242,50 @@ def test_seconds_end_the_run_and_drive_the_schedules(tmp_path: Path, monkeypatch
     assert sum(moment >= 1 for moment in began) <= 1  # late by less than an iteration: none begins after the end
     _, rates = aggregate.scalars(small(tmp_path).folder)["train/learning_rate"]
     assert rates[-1] < 0.5 * rates[0]
+
+
+def test_steps_after_seconds_are_not_exceeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock ends a run of SB3 in the middle of a rollout; the next one is a whole one again."""
+    with monkeypatch.context() as patch:
+        reads = itertools.count()
+        patch.setattr(budget.Clock, "seconds", property(lambda self: next(reads) / 1000))
+        config = small(tmp_path, agent="sb3-ppo", hp={"num_envs": 8, "n_steps": 100, "batch_size": 800})
+        first = run.train(replace(config, budget="seconds=1"))
+    assert first.status == "finished" and first.steps % 800
+    more = run.train(replace(config, budget=f"steps={first.steps + 1000}"), resume=True)
+    assert more.status == "finished" and more.steps == first.steps + 800
+
+
+def test_a_resumed_clock_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small(tmp_path, budget="seconds=1")
+    run.train(small(tmp_path))
+    tensors, meta = checkpoint.load(config.folder / "last.safetensors")
+    meta["run"]["seconds"] = 0.999
+    checkpoint.save(config.folder / "last.safetensors", tensors, meta)
+    monkeypatch.setattr(RunCallback, "flops_after", lambda self, steps: time.sleep(0.01) or 0.0)
+    result = run.train(config, resume=True)
+    assert result.status == "finished" and result.steps <= 1024 + 128
+
+
+def test_no_evaluation_begins_when_the_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads, began = itertools.count(), list[float]()
+    monkeypatch.setattr(budget.Clock, "seconds", property(lambda self: next(reads) / 1000))
+    monkeypatch.setattr(RunCallback, "_evaluate", lambda self, step: began.append(self.clock.seconds) or 0.0)
+    run.train(small(tmp_path, budget="seconds=1", eval_every=1))
+    assert began and max(began) < 1.005
+
+
+def test_a_growing_agent_needs_a_whole_rollout(tmp_path: Path) -> None:
+    config = small(tmp_path, agent="gru-growing")
+    flops = run.bill(configs.build(configs.resolve(config), envs.make(config.env, 8))).flops_per_training_step
+    with pytest.raises(ValueError, match="flops"):
+        run.train(replace(config, budget=f"flops={flops * 100}"))
+    assert not config.folder.exists()
+
+
+def test_hyperparameters_that_do_not_go_together_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="sb3-ppo cannot be made"):
+        run.train(small(tmp_path, agent="sb3-ppo", hp={"num_envs": 8, "n_steps": 8, "batch_size": 1}))
 
 
 def test_a_run_with_other_settings_is_not_done(tmp_path: Path) -> None:

@@ -53,6 +53,13 @@ def test_interval_is_stratified() -> None:
     assert stats.interval_estimate(scores, stats.aggregate_mean) == (50.0, 50.0, 50.0)
 
 
+def test_tasks_are_drawn_apart() -> None:
+    one = np.random.default_rng(0).normal(size=(10, 1))
+    _, low, high = stats.interval_estimate(one, stats.aggregate_mean)
+    _, lower, higher = stats.interval_estimate(np.tile(one, 8), stats.aggregate_mean)
+    assert (higher - lower) / (high - low) == pytest.approx(8**-0.5, rel=0.15)  # the same runs for all: 1
+
+
 def test_a_single_run_has_no_interval() -> None:
     value, low, high = stats.interval_estimate(np.array([0.7]))
     assert value == pytest.approx(0.7)

@@ -76,6 +76,26 @@ def test_streams_of_neighbouring_seeds_share_no_episode() -> None:
     assert len(seen) == 4 * 4
 
 
+def test_a_stream_that_begins_anew_goes_on_with_its_random_numbers() -> None:
+    def episodes() -> list[np.ndarray]:
+        world = Stream({name: envs.make(name, 4) for name in IDS}, repeats=1, share=4)
+        return [np.array(world.reset(seed)) for seed in (0, None, None)]
+
+    first, again = episodes(), episodes()
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first[0], first[1]) and not np.array_equal(first[1], first[2])
+
+
+def test_a_stream_refuses_what_is_not_its_own() -> None:
+    world = Stream({name: envs.make(name, 4) for name in IDS})
+    single = envs.make(IDS[0], 4)
+    single.reset(0)
+    with pytest.raises(ValueError, match="of a single world"):
+        world.load_state(single.state())
+    with pytest.raises(ValueError, match="as many environments, but the num envs of a is 4 and that of b is 5"):
+        Stream({"a": single, "b": envs.make(IDS[1], 5)})
+
+
 def test_a_stream_continues_from_its_state() -> None:
     def make() -> Stream:
         return Stream({env_id: envs.make(env_id, 4) for env_id in IDS}, share=7)

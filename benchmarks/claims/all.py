@@ -21,8 +21,9 @@ Written by `make claims` (two shared cores of an AMD EPYC, no GPU; on 2026-11-26
 Each section is one script in [benchmarks/claims](../benchmarks/claims), with its kill rule written into it. A claim
 holds if the 95 % bootstrap interval of its margin lies above 0, fails if it lies below, and is undecided otherwise.
 Seeds 100 to 119, of mazes forty lives of seed 100; brackets are intervals over these. Superposed agents trained for a
-claim keep their controller (`controller_dropout` 0). Streams drew other episodes then: those of
-neighbouring seeds could be the same. What the claims add up to: [idea.md](idea.md).
+claim keep their controller (`controller_dropout` 0). Claims on streams
+are of before 2026-11-28, when the later parts of a stream could repeat those of a neighbouring seed. What the claims
+add up to: [idea.md](idea.md).
 
 """
 
