@@ -187,7 +187,7 @@ EXPERIMENTS = {
         why="What can look back learns it: transformers and slots of the same size and of 4 times are not told apart "
         "from the superposed agent. Three of its ten seeds do not find out in time that the cue has to be looked at; "
         "slots fall again after they have learned it. At 16 and 64 times the size the budget pays for too few steps, "
-        "and a recurrent state carries nothing that far at any size.",
+        "and no recurrent state of any size carried the cue that far, at equal seconds one of eighty runs did.",
     ),
     "equal-horizon": equal(
         "Eight cue bits kept through corridors of distractors. Trained on corridors of at most 50 steps.",

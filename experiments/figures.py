@@ -99,7 +99,7 @@ def _scores(entries: list[Entry]) -> dict[str, np.ndarray]:
     for agent, runs in found.items():
         table = [[run[e] for e in env_ids] for _, run in sorted(runs.items()) if len(run) == len(env_ids)]
         apart = [[score for _, score in sorted(own[agent][e].items())] for e in env_ids]
-        tables[agent] = table or list(zip(*apart, strict=False))
+        tables[agent] = table or [list(run) for run in zip(*apart, strict=False)]
     return {agent: np.array(table) for agent, table in tables.items() if table}
 
 

@@ -64,7 +64,7 @@ def test_everything_together_compares_with_the_first_agent() -> None:
 def test_agents_trained_apart_for_each_environment_are_compared_too() -> None:
     apart = [e for e in invented() if not e.row["agent"].startswith("random")]
     for e in apart:
-        e.row |= {"run": f"{e.row['env']}/{e.row['agent']}/{e.row['seed']}", "trained_on": e.row["env"]}
+        e.row.update(run=f"{e.row['env']}/{e.row['agent']}/{e.row['seed']}", trained_on=e.row["env"])
     head, *rows = figures.aggregates(apart)
     assert head[1:3] == ("runs", "IQM") and [row[:2] for row in rows] == [
         (agent, "3") for agent in ("a <b>", "c dim=64", "c dim=256")

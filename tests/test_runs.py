@@ -252,7 +252,7 @@ def test_steps_after_seconds_are_not_exceeded(tmp_path: Path, monkeypatch: pytes
         config = small(tmp_path, agent="sb3-ppo", hp={"num_envs": 8, "n_steps": 100, "batch_size": 800})
         first = run.train(replace(config, budget="seconds=1"))
     assert first.status == "finished" and first.steps % 800
-    more = run.train(replace(config, budget=f"steps={first.steps + 1000}"), resume=True)
+    more = run.train(replace(config, budget=f"steps={(first.steps // 800 + 2) * 800}"), resume=True)
     assert more.status == "finished" and more.steps == first.steps + 800
 
 
@@ -262,7 +262,12 @@ def test_a_resumed_clock_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     tensors, meta = checkpoint.load(config.folder / "last.safetensors")
     meta["run"]["seconds"] = 0.999
     checkpoint.save(config.folder / "last.safetensors", tensors, meta)
-    monkeypatch.setattr(RunCallback, "flops_after", lambda self, steps: time.sleep(0.01) or 0.0)
+
+    def slow(self: RunCallback, steps: int) -> float:
+        time.sleep(0.01)
+        return 0.0
+
+    monkeypatch.setattr(RunCallback, "flops_after", slow)
     result = run.train(config, resume=True)
     assert result.status == "finished" and result.steps <= 1024 + 128
 
@@ -270,14 +275,19 @@ def test_a_resumed_clock_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_no_evaluation_begins_when_the_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads, began = itertools.count(), list[float]()
     monkeypatch.setattr(budget.Clock, "seconds", property(lambda self: next(reads) / 1000))
-    monkeypatch.setattr(RunCallback, "_evaluate", lambda self, step: began.append(self.clock.seconds) or 0.0)
+
+    def evaluated(self: RunCallback, step: int) -> float:
+        began.append(self.clock.seconds)
+        return 0.0
+
+    monkeypatch.setattr(RunCallback, "_evaluate", evaluated)
     run.train(small(tmp_path, budget="seconds=1", eval_every=1))
     assert began and max(began) < 1.005
 
 
 def test_a_growing_agent_needs_a_whole_rollout(tmp_path: Path) -> None:
     config = small(tmp_path, agent="gru-growing")
-    flops = run.bill(configs.build(configs.resolve(config), envs.make(config.env, 8))).flops_per_training_step
+    flops = budget.bill(configs.build(configs.resolve(config), envs.make(config.env, 8))).flops_per_training_step
     with pytest.raises(ValueError, match="flops"):
         run.train(replace(config, budget=f"flops={flops * 100}"))
     assert not config.folder.exists()
