@@ -376,6 +376,7 @@ def main(argv: list[str]) -> int:
         experiment = EXPERIMENTS[name]
         jobs = jobs_of(experiment, wanted(experiment, args.agents, args.scales), args.seeds, args.logdir)
         waiting = [] if args.no_train else [job for job in jobs if not run.done(job)]
+        waiting.sort(key=lambda job: job.seed)  # a slow hour of the machine is everyone's
         outcomes = grid.run_jobs(waiting, args.workers, resume=True, progress=sys.stderr.isatty()) if waiting else []
         if grid.exit_code(outcomes):
             print(grid.failures(outcomes))
