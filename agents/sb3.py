@@ -161,14 +161,12 @@ class Bridge:
         done = num_timesteps / total_timesteps if self.progress is None else self.progress()
         self._current_progress_remaining = 1.0 - min(done, 1.0)
 
-    def _sample(self: Any) -> tuple[Any, torch.Tensor]:
-        """A batch of observations and actions of the right shapes, to count FLOPs on."""
+    def _sample(self: Any, batch: int) -> tuple[Any, torch.Tensor]:
+        """So many observations and actions of the right shapes, to count FLOPs on."""
         space = self.observation_space
-        empty = {k: _zeros(s, self.n_envs) for k, s in space.items()} if isinstance(space, spaces.Dict) else None
-        obs = obs_as_tensor(_zeros(space, self.n_envs) if empty is None else empty, self.device)
-        return obs, torch.as_tensor(
-            np.array([self.action_space.sample() for _ in range(self.n_envs)]), device=self.device
-        )
+        empty = {k: _zeros(s, batch) for k, s in space.items()} if isinstance(space, spaces.Dict) else None
+        obs = obs_as_tensor(_zeros(space, batch) if empty is None else empty, self.device)
+        return obs, torch.as_tensor(np.array([self.action_space.sample() for _ in range(batch)]), device=self.device)
 
 
 class OnPolicyBridge(Bridge):
@@ -180,22 +178,29 @@ class OnPolicyBridge(Bridge):
         return int(self.n_steps * self.n_envs)
 
     def flops(self: Any) -> dict[str, float]:
-        """FLOPs per environment step, of acting and of the updates."""
-        obs, actions = self._sample()
-        memory = self._memory_inputs()
+        """FLOPs per environment step, of acting and of the updates.
 
-        def update() -> None:
-            values, log_prob, _ = self.policy.evaluate_actions(obs, actions, *memory)
+        Of an update, what two steps of every sequence take beyond one: a recurrent state is differentiated through.
+        """
+        obs, _ = self._sample(self.n_envs)
+
+        def update(steps: int) -> None:
+            seen, actions = self._sample(self.batch_size * steps)
+            values, log_prob, _ = self.policy.evaluate_actions(
+                seen, actions, *self._memory_inputs(self.batch_size, steps)
+            )
+            self.policy.zero_grad(set_to_none=True)  # adding to gradients that are there would be counted
             (values.sum() + log_prob.sum()).backward()
 
         with torch.random.fork_rng(devices=[]), _without_onednn():
-            act = count_flops(lambda: self.policy(obs, *memory)) / self.n_envs
-            train = count_flops(update) / self.n_envs + ADAM_STEP * trained_parameters(self) / self.batch_size
+            act = count_flops(lambda: self.policy(obs, *self._memory_inputs(self.n_envs, 1))) / self.n_envs
+            one, two = count_flops(lambda: update(1)), count_flops(lambda: update(2))
         self.policy.zero_grad(set_to_none=True)
+        train = (two - one + ADAM_STEP * trained_parameters(self)) / self.batch_size
         return {"act": act, "train": self.n_epochs * train}
 
-    def _memory_inputs(self) -> tuple[Any, ...]:
-        """What the policy takes beside observations."""
+    def _memory_inputs(self, batch: int, steps: int) -> tuple[Any, ...]:
+        """What the policy takes beside the observations of so many sequences of so many steps."""
         return ()
 
 
@@ -215,7 +220,7 @@ class DQNBaseline(Bridge, DQN):
 
     def flops(self) -> dict[str, float]:
         """FLOPs per environment step, of acting and of the updates."""
-        obs, _ = self._sample()
+        obs, _ = self._sample(self.n_envs)
         act = count_flops(lambda: self.q_net(obs)) / self.n_envs
         learn = count_flops(lambda: self.q_net(obs).sum().backward()) / self.n_envs
         self.policy.zero_grad(set_to_none=True)
@@ -265,8 +270,10 @@ def _recurrent_class() -> Any:
             lstm: Any = self.policy.lstm_actor
             return int(2 * 2 * 4 * lstm.hidden_size * lstm.num_layers)
 
-        def _memory_inputs(self) -> tuple[Any, ...]:
-            return self._last_lstm_states, torch.zeros(self.n_envs, device=self.device)
+        def _memory_inputs(self, batch: int, steps: int) -> tuple[Any, ...]:
+            last: Any = self._last_lstm_states  # (layers, B, N), for the policy and for the value, twice each
+            states = (tuple(part[:, :1].repeat(1, batch, 1) for part in both) for both in last)
+            return type(last)(*states), torch.zeros(batch * steps, device=self.device)
 
     return RecurrentBaseline
 

@@ -124,6 +124,59 @@ def test_an_update_by_hand() -> None:
     assert near(model.flops()["train"], c.update_epochs * (3 * products - 2 * f * x + small + adam))
 
 
+def test_an_lstm_s_update_by_hand() -> None:
+    settings: dict[str, Any] = {"num_envs": 8, "num_steps": 16, "num_minibatches": 2, "update_epochs": 3, "hidden": 256}
+    model = agents.make("lstm", "RecallMix-N8-D16-v0", **settings)
+    c, (x, f), n = model.config, model.policy.encoder.linear.weight.shape, 256
+    products = 2 * f * x + 2 * 4 * n * (x + n) + 2 * (x + n) * 2 * c.head + 2 * c.head * 3
+    adam = 16 * sum(p.numel() for p in model.policy.parameters()) * c.num_minibatches / (8 * 16)
+    small = 3 * 20 * n  # four gates, the cell and its tanh, and their derivatives, forwards and backwards
+    assert near(model.flops()["train"], c.update_epochs * (3 * products - 2 * f * x + small + adam))
+
+
+def test_a_decision_of_slots_by_hand() -> None:
+    """The new pair is laid beside the slots, so that one more is looked through; what is empty counts as well."""
+    model = agents.make("slots", "RecallMix-N8-D16-v0", num_envs=4, slots=124)
+    c, (x, f), a = model.config, model.policy.encoder.linear.weight.shape, 2
+    d, u, v, h, y, seen = c.controller, c.key, c.value, c.head, x + c.controller + c.value, c.slots + 1
+    controller = 2 * 3 * d * (x + d) + 4 * d + 3 * d + 3 * d
+    project = 2 * (d + x) * (2 * u + v + 1) + 2 * 4 * u + v  # norms of key and query
+    look = 2 * u * seen + 4 * seen + 4 * (seen + 1) + 2 * seen * v  # products, gates and scale, softmax, products
+    emptied = c.slots * (u + v + 1)  # what is of another episode
+    heads = 2 * (2 * y * h + h) + 2 * h * (a + 1) + 8 * a
+    assert near(model.flops()["act"], 2 * f * x + x + controller + project + look + emptied + heads)
+
+
+def test_the_bill_of_stable_baselines3_by_hand() -> None:
+    """Its updates are products, but for Adam: two hidden layers of 256 and their heads, for policy and value apart."""
+    ppo: Any = agents.make("sb3-ppo", "CartPole-v1", width=256, n_steps=64, batch_size=32, n_epochs=5)
+    inner, first = 2 * 256 * 256, 2 * 4 * 256
+    act, heads = 2 * (first + inner), 2 * 256 * (2 + 1)
+    adam = 16 * sum(p.numel() for p in ppo.policy.parameters()) / 32
+    assert near(ppo.flops()["act"], act + heads)
+    # backwards every product is two, but that of the first layer one; a tanh is one forwards and three backwards
+    assert near(ppo.flops()["train"], 5 * (3 * (act + heads) - 2 * first + 2 * 2 * 256 * 5 + adam))
+
+    dqn: Any = agents.make("sb3-dqn", "CartPole-v1", width=256, batch_size=32)
+    once = first + inner + 2 * 256 * 2
+    adam = 16 * (256 * 4 + 256 + 256 * 256 + 256 + 256 * 2 + 2)
+    assert near(dqn.flops()["act"], once)
+    each = (4 * once - first) * 32 + adam  # the target network forwards as well
+    assert near(dqn.flops()["train"], each * dqn.gradient_steps / dqn.iteration_steps)
+
+
+def test_the_bill_of_a_recurrent_ppo_by_hand() -> None:
+    """Two LSTMs of 256, each before two layers of 64."""
+    pytest.importorskip("sb3_contrib")
+    model: Any = agents.make("sb3-recurrent", "CartPole-v1", n_steps=64, batch_size=32, n_epochs=5)
+    n, w = model.policy.lstm_actor.hidden_size, model.policy.mlp_extractor.latent_dim_pi
+    lstm, layers = 2 * 4 * n * (4 + n), 2 * n * w + 2 * w * w
+    act = 2 * (lstm + layers) + 2 * w * (2 + 1)
+    assert near(model.flops()["act"], act)
+    adam = 16 * sum(p.numel() for p in model.policy.parameters() if p.requires_grad) / 32
+    assert near(model.flops()["train"], 5 * (3 * act - 2 * 2 * 4 * n * 4 + adam))
+
+
 def test_the_bytes_of_an_agent() -> None:
     model = agents.make("gru", "RecallMix-N8-D16-v0", num_envs=4, num_steps=8, hidden=16)
     stats = model.stats()
