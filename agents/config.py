@@ -92,6 +92,9 @@ class SuperposedConfig(PPOConfig):
     """V, width of a stored value."""
     controller_dropout: float = field(default=0.06, metadata={"before": 0.0})
     """Chance, at each step of training, that the controller's state is emptied: what is to last has to be stored."""
+    detach_addresses: bool = False
+    """Keys, queries, values and gates are read off observation and controller, but do not train them: then only what
+    the heads make of them does. Better where reads are long of no use, worse where nothing else can be learned."""
 
 
 @dataclass(frozen=True, kw_only=True)

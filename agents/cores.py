@@ -191,7 +191,8 @@ class SuperposedCore(Core):
             Keys and queries (..., H, U), values (..., H, V), write gates (..., H), output gates (..., H V).
         """
         n, u, v = self.heads, self.config.key, self.config.value
-        where, value, use, gate = self.project(h).split((2 * n * u, n * v, n * v, n), -1)
+        seen = h.detach() if self.config.detach_addresses else h
+        where, value, use, gate = self.project(seen).split((2 * n * u, n * v, n * v, n), -1)
         where = where.unflatten(-1, (2, n, u))
         where = where * torch.rsqrt(where.square().mean(-1, keepdim=True) + 1e-4)  # of norm sqrt(U)
         return (

@@ -42,6 +42,8 @@ CHANGED = {"none": {"frames": 4}, "sb3-ppo": {"n_steps": 256}}
 """Where everyone has one budget. At 64x it does not pay for one of sb3-ppo's own rollouts, of 2,048 steps."""
 KEPT = {"controller_dropout": 0.0}
 """Of the superposed agent, in the experiments that it was in without dropped controllers only."""
+DETACHED = {"detach_addresses": True}
+"""Of `superposed-detached`, which stands beside the superposed agent as it is."""
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "results.md"
 TUNED = Path(__file__).resolve().parent / "tuned"
 """TUNED/ENV/AGENT.toml, each begins with the `experiments.tuning` command that found it."""
@@ -58,6 +60,7 @@ class Contender(NamedTuple):
     scale: float | None
     budget: str
     hp: dict[str, Any] = {}  # noqa: RUF012 - never changed
+    name: str = ""  # behind the agent's, where it is in the table twice
 
 
 class Experiment(NamedTuple):
@@ -95,7 +98,8 @@ def everyone(budget: str) -> tuple[Contender, ...]:
         for agent in ("none", "gru", "lstm", "transformer", "slots", "sb3-ppo", "sb3-dqn", "sb3-recurrent")
         for scale in SCALES
     )
-    return Contender("superposed", None, budget), *sized, Contender("gru-growing", None, budget)
+    ours = Contender("superposed", None, budget), Contender("superposed", None, budget, DETACHED, "detached")
+    return *ours, *sized, Contender("gru-growing", None, budget)
 
 
 def equal(about: str, env: str, budget: str, tests: tuple[str, ...], **more: Any) -> Experiment:
@@ -223,6 +227,7 @@ EXPERIMENTS = {
         "undecided; with actions drawn everyone fetches more.",
     ),
 }
+EXPERIMENTS["equal-treasure-long"] = EXPERIMENTS["equal-treasure"]._replace(agents=everyone("flops=2e12"), why="")
 EXPERIMENTS |= {  # the same by the clock: about what `superposed` takes for the FLOPs above, on one quiet core
     name.replace("equal", "timed"): EXPERIMENTS[name]._replace(agents=everyone(budget), why="")
     for name, budget in (
@@ -247,7 +252,8 @@ def jobs_of(experiment: Experiment, contenders: list[Contender], seeds: list[int
     e, found = experiment, list[RunConfig]()
     for c in contenders:
         folder = str(Path(logdir, "tuned" * e.tuned, slug(c.budget))) if e.equal else logdir
-        job = resolve(RunConfig(agent=c.agent, env=e.env, scale=c.scale, budget=c.budget, hp=c.hp, logdir=folder))
+        job = RunConfig(agent=c.agent, env=e.env, scale=c.scale, budget=c.budget, hp=c.hp, name=c.name, logdir=folder)
+        job = resolve(job)
         found += [replace(job, seed=seed) for seed in seeds]
     return found
 

@@ -234,3 +234,15 @@ def test_info_is_scalars_and_the_write_gate_is_differentiable(name: str) -> None
 def test_heads_of_attention_must_divide_the_width() -> None:
     with pytest.raises(ValueError, match="width 7 must be a multiple of attention_heads 2"):
         build("transformer", width=7)
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_addresses_train_what_they_are_read_from_unless_detached(detached: bool) -> None:
+    core, plain = build("superposed", detach_addresses=detached), build("superposed")
+    xs, starts = draw(9, 3).requires_grad_(), torch.zeros(9, 3, dtype=torch.bool)
+    reads, expected = (part.unroll(xs, part.initial_state(3), starts).ys[..., 6:] for part in (core, plain))
+    assert torch.equal(reads, expected) and reads.any()
+    reads.square().sum().backward()
+    project, cell = (core.get_parameter(name).grad for name in ("project.weight", "cell.weight_ih"))
+    assert project is not None and project.any()
+    assert all((grad is None or not grad.any()) == detached for grad in (xs.grad, cell))
