@@ -93,7 +93,7 @@ class Endotaxis(Lifetime):
     def predict(
         self, observation: Obs, state: Any = None, episode_start: Any = None, deterministic: bool = True
     ) -> tuple[np.ndarray, Any]:
-        lives = len(next(iter(observation.values())) if isinstance(observation, dict) else observation)
+        lives = self._lives(observation)
         starts = np.zeros(lives, np.bool_) if episode_start is None else np.asarray(episode_start, np.bool_)
         if state is None:
             state, starts = self.initial_field(lives), np.ones(lives, np.bool_)
@@ -204,6 +204,7 @@ def _climb(face: Face, body: Body, field: Field, rates: np.ndarray, percept: Per
         out[b] = -1
         if percept.renew[b]:
             forget(life.memory, b)
+            life.tally[b, 2] = 0
             life.goal[b, :, CODE], field.known[b], field.signal[b], field.successor[b] = 0, 0, 0.0, 0.0
         if percept.wishes[b, 0] < 0:
             continue

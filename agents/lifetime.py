@@ -36,7 +36,7 @@ class Lifetime:
     """Stable-Baselines3's `predict`, with the map of each life as the state. It changes the state in place."""
 
     def __init__(self, world: World, config: LifetimeConfig, seed: int = 0) -> None:
-        self.config, self.seed = config, seed
+        self.config, self.seed, self._room = config, seed, world.num_envs
         self.encoder: Encoder = encoder_of(world, config)
         plan = self.encoder.plan
         self.dim = plan.dim if config.dim is None else config.dim
@@ -79,7 +79,7 @@ class Lifetime:
         self, observation: Obs, state: Life | None = None, episode_start: Any = None, deterministic: bool = True
     ) -> tuple[np.ndarray, Life]:
         """Act in a batch of lives: actions (B,) and the state, changed."""
-        lives = len(next(iter(observation.values())) if isinstance(observation, dict) else observation)
+        lives = self._lives(observation)
         starts = np.zeros(lives, np.bool_) if episode_start is None else np.asarray(episode_start, np.bool_)
         if state is None:
             state, starts = self.initial_state(lives), np.ones(lives, np.bool_)
@@ -92,6 +92,16 @@ class Lifetime:
         self._work += lives, 0, 0
         self._work[1:] = state.memory.work[:, :2].sum(0)
         return self.encoder.act(state, percept, directions), state
+
+    def _lives(self, observation: Obs) -> int:
+        """The number of lives observed. ValueError if there are more than in the world that the agent was made for."""
+        lives = len(next(iter(observation.values())) if isinstance(observation, dict) else observation)
+        if lives > self._room:  # compiled loops would write beyond their arrays
+            raise ValueError(
+                f"the agent was made for a world of {self._room} lives, got {lives}: "
+                "pass the world itself to agents.make"
+            )
+        return lives
 
     def vitals(self, state: Life) -> dict[str, float]:
         """How the lives stand, means over the batch, for a log."""

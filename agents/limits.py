@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import fields
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 _COUNTS = (
     "num_envs num_steps n_steps num_minibatches update_epochs n_epochs batch_size encoder head hidden frames dim heads "
@@ -31,11 +31,15 @@ LIMITS: dict[str, tuple[float, float]] = {
 
 def check(config: Any) -> None:
     """ValueError for a field of an agent's config that is of another kind than its default, or out of range."""
+    hints = get_type_hints(type(config))
     for field in fields(config):
         value, kind = getattr(config, field.name), type(field.default)
         what = {int: ("a whole number", Integral), float: ("a number", Real), str: ("a word", str)}.get(kind)
         if what and (not isinstance(value, what[1]) or isinstance(value, bool)):
             raise ValueError(f"hyperparameter {field.name!r} must be {what[0]}, got {value!r}.")
+        choices = get_args(hints[field.name]) if get_origin(hints[field.name]) is Literal else ()
+        if choices and value not in choices:
+            raise ValueError(f"hyperparameter {field.name!r} must be one of {', '.join(choices)}, got {value!r}.")
         check_hyperparameter(field.name, value)
 
 

@@ -264,6 +264,7 @@ def decide(face: Face, body: Body, life: Life, b: int, budget: Budget, percept: 
     if percept.renew[b]:
         forget(life.memory, b)
         life.goal[b, :, CODE], life.ends[b] = 0, 0
+        life.tally[b, 2] = 0
         life.round[b] = 1
         life.tally[b, 1] += 1
     if percept.wishes[b, 0] < 0:

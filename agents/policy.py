@@ -18,7 +18,7 @@ from agents.context_forms import FORMS
 from agents.contexts import Contexts
 from agents.core import reset
 from agents.cores import CORES
-from agents.encoder import Encoder, TensorObs
+from agents.encoder import Encoder, TensorObs, leaves
 from agents.plasticity import Plasticity
 from agents.rollout import Rollout
 
@@ -102,6 +102,18 @@ class Policy(nn.Module):
             self.contexts = Contexts(layers, observation_space, self.sizes, config, seed)
 
         self.plasticity = Plasticity(self, config) if config.l2_init or config.recycle else None
+
+    def fits(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> bool:
+        """Whether the network takes these observations and gives these actions; bounds may differ."""
+        parts, mine = leaves(observation_space), self.encoder.spaces
+        sizes = np.atleast_1d(getattr(action_space, "nvec", getattr(action_space, "n", 0))).flatten().tolist()
+        alike = parts.keys() == mine.keys() and all(
+            type(part) is type(mine[key])
+            and part.shape == mine[key].shape
+            and (isinstance(part, spaces.Box) or part == mine[key])
+            for key, part in parts.items()
+        )
+        return alike and sizes == self.sizes
 
     def step(self, obs: TensorObs, state: Any, starts: Tensor) -> tuple[Categoricals, Tensor, Any]:
         """One step: obs (B, ...), starts (B,) bool -> distribution, values (B,), next state."""

@@ -62,6 +62,7 @@ class MemoryPPO:
         self._venv: VecEnv | None = None
         if isinstance(env, saving.Spaces):  # loaded to act, not to train
             self.observation_space, self.action_space = env
+            self.episodes = Episodes(0)
         else:
             self.set_env(env)
             self.observation_space, self.action_space = self.world.observation_space, self.world.action_space
@@ -81,10 +82,19 @@ class MemoryPPO:
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=self.config.learning_rate, eps=1e-5, fused=True)
 
     def set_env(self, env: Any) -> None:
-        """Train on another environment from now on (World, VecEnv, gymnasium environment or id)."""
+        """Train on another environment from now on (World, VecEnv, gymnasium environment or id).
+
+        ValueError if its observations or actions are not those of the network.
+        """
         from envs.vec import as_world
 
-        self.world: World = as_world(env, num_envs=self.config.num_envs)
+        world = as_world(env, num_envs=self.config.num_envs)
+        if hasattr(self, "policy") and not self.policy.fits(world.observation_space, world.action_space):
+            raise ValueError(
+                f"the agent takes observations {self.observation_space} and actions {self.action_space}, and env has "
+                f"{world.observation_space} and {world.action_space}: give an env with the same spaces"
+            )
+        self.world: World = world
         self.episodes, self._started, self._venv = Episodes(self.world.num_envs), False, None
 
     def get_env(self) -> VecEnv:
@@ -345,6 +355,8 @@ class MemoryPPO:
             state: what the last call returned; None is the empty memory.
             episode_start: (B,) bool, True empties the memory of that environment first.
             deterministic: take the most likely action.
+
+        ValueError for a state of another batch, or of another D.
         """
         obs = to_tensors(observation, self.policy.encoder.keys, self.device)
         single = is_single(obs, self.policy.encoder.spaces)
@@ -353,6 +365,12 @@ class MemoryPPO:
         batch = len(next(iter(obs.values())))
         empty = self.policy.core.initial_state(batch)
         memory = empty if state is None else type(empty)(*(torch.tensor(p, device=self.device) for p in state))
+        for given, wanted in zip(memory, empty, strict=True):  # compiled loops would read beyond it
+            if given.shape != wanted.shape:
+                raise ValueError(
+                    f"the state has a part of shape {tuple(given.shape)}, and for this batch and memory it is "
+                    f"{tuple(wanted.shape)}: begin with state=None"
+                )
         starts = torch.zeros(batch, dtype=torch.bool, device=self.device)
         if episode_start is not None:
             starts |= torch.as_tensor(episode_start, dtype=torch.bool, device=self.device)

@@ -44,6 +44,8 @@ def snapshot(model: MemoryPPO) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "num_timesteps": model.num_timesteps, "updates": model.updates, "started": model._started,
         "seed": model.seed, "episodes": list(model.episodes.recent), "config": asdict(model.config),
     }  # fmt: skip
+    if hasattr(model.policy.core, "resize"):
+        meta["dim"] = model.policy.core.dim  # which may be another than that of the config
     return {name: part.detach().cpu().clone().contiguous() for name, part in tensors.items()}, meta
 
 
@@ -63,6 +65,8 @@ def load_parameters(model: MemoryPPO, tensors: dict[str, Tensor]) -> None:
 
 def _network(model: MemoryPPO, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
     """Parameters, optimiser, random numbers and counters; no episode is under way."""
+    if "dim" in meta:
+        model.resize(meta["dim"])
     load_parameters(model, tensors)
     slots: dict[int, dict[str, Tensor]] = {}
     for name, part in _under(tensors, "adam.").items():
@@ -105,6 +109,7 @@ def save(model: MemoryPPO, path: str | Path) -> None:
     tensors, meta = model.snapshot()
     spaces = {"observation_space": model.observation_space, "action_space": model.action_space}
     meta |= {"core": model.core_name} | {name: space_json.dump(space) for name, space in spaces.items()}
+    _file(path).parent.mkdir(parents=True, exist_ok=True)
     checkpoint.save(_file(path), tensors, meta)
 
 

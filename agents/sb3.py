@@ -166,7 +166,8 @@ class Bridge:
         space = self.observation_space
         empty = {k: _zeros(s, batch) for k, s in space.items()} if isinstance(space, spaces.Dict) else None
         obs = obs_as_tensor(_zeros(space, batch) if empty is None else empty, self.device)
-        return obs, torch.as_tensor(np.array([self.action_space.sample() for _ in range(batch)]), device=self.device)
+        actions = torch.as_tensor(np.array([self.action_space.sample() for _ in range(batch)]), device=self.device)
+        return obs, actions.float() if isinstance(self.action_space, spaces.MultiBinary) else actions
 
 
 class OnPolicyBridge(Bridge):
@@ -221,6 +222,7 @@ class DQNBaseline(Bridge, DQN):
     def flops(self) -> dict[str, float]:
         """FLOPs per environment step, of acting and of the updates."""
         obs, _ = self._sample(self.n_envs)
+        self.policy.zero_grad(set_to_none=True)  # adding to gradients that are there would be counted
         act = count_flops(lambda: self.q_net(obs)) / self.n_envs
         learn = count_flops(lambda: self.q_net(obs).sum().backward()) / self.n_envs
         self.policy.zero_grad(set_to_none=True)

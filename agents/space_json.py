@@ -37,7 +37,7 @@ def load(data: dict[str, Any]) -> gym.Space[Any]:
     """The space that `dump` described."""
     ((kind, value),) = data.items()
     if kind == "dict":
-        return spaces.Dict({name: load(part) for name, part in value.items()})
+        return spaces.Dict([(name, load(part)) for name, part in value.items()])  # a plain dict would be sorted
     if kind == "tuple":
         return spaces.Tuple([load(part) for part in value])
     if kind == "discrete":

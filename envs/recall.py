@@ -90,7 +90,7 @@ def _begin(i: int, params: np.ndarray, ints: np.ndarray, memory: np.ndarray, rng
 
 @njit(cache=True, nogil=True)
 def _new_pair(i: int, params: np.ndarray, memory: np.ndarray, rng: np.ndarray) -> np.int64:
-    """Draw a symbol unused in this episode and a turn, as 2 * symbol + turn; at most two tries on average."""
+    """Draw a symbol unused in this episode and a turn, as 2 * symbol + turn; two tries on average at half used."""
     while True:
         pair = below(rng, i, 2 << params[_BITS])
         cell, bit = pair >> 7, np.uint64((pair >> 1) & 63)

@@ -208,7 +208,7 @@ def _dimension(entries: list[Entry]) -> Iterator[Plot]:
     """Score against D, where runs were played at several."""
     points: dict[str, list[tuple[float, float, float, float]]] = defaultdict(list)
     for agent, mine in _by_agent(entries).items():
-        changed, run = re.search(r" dim=(\d+)", agent), mine[0].row["run"]
+        changed, run = re.search(r" dim=(\d+)", agent[len(mine[0].row["label"]) :]), mine[0].row["run"]
         hp = configs.of(Path(run)).hp if run else {}
         dim = float(changed[1]) if changed else (hp.get("grow") or [hp.get("dim")])[-1]
         for env_id in dict.fromkeys(e.row["env"] for e in mine) if dim else ():

@@ -78,7 +78,7 @@ def write(page: Path, lives: Lives, command: str) -> None:
     told = {name: list(some) for name, some in lives.items() if some}
     try:
         files.mkdir(parents=True, exist_ok=True)
-        first = next(iter(told), ", ").split(", ")[1]  # the other tracks are in the table alone
+        first = next(iter(told), ", ").rsplit(", ", 1)[1]  # the other tracks are in the table alone
         drawn = {name.removesuffix(f", {first}"): some for name, some in told.items() if name.endswith(f", {first}")}
         parts = [_figure(plot, tuple(drawn), files, command) for plot in (run_lengths(drawn), new_ends(drawn))]
         parts += [_pictures(drawn, 0, "First paths home"), _pictures(drawn, _REPLAY, "The beginning of a life")]

@@ -49,9 +49,9 @@ def aggregate_optimality_gap(scores: np.ndarray, gamma: float = 1.0) -> float:
 def probability_of_improvement(scores_x: np.ndarray, scores_y: np.ndarray) -> float:
     """Probability that a run of X beats a run of Y on a random task, ties counting half.
 
-    Scores (runs, tasks); the numbers of runs may differ. ValueError if the tasks do not match.
+    Scores (runs, tasks) or (runs,); the numbers of runs may differ. ValueError if the tasks do not match.
     """
-    x, y = np.atleast_2d(scores_x), np.atleast_2d(scores_y)
+    x, y = (np.asarray(scores, float).reshape(len(scores), -1) for scores in (scores_x, scores_y))
     if x.shape[1] != y.shape[1]:
         raise ValueError(f"X has {x.shape[1]} tasks and Y has {y.shape[1]}; compare them on the same tasks.")
     difference = x[:, None] - y[None]  # (runs of X, runs of Y, tasks)

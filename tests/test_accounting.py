@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -218,3 +220,17 @@ def test_adam_s_bytes_are_of_what_it_trains() -> None:
     model.learn(32)
     kept = [part for slot in model.optimizer.state.values() for part in slot.values()]
     assert model.stats()["optimizer_bytes"] == sum(part.nbytes for part in kept if part.dim())
+
+
+def test_training_leaves_the_bill_of_dqn_alone() -> None:
+    dqn: Any = agents.make("sb3-dqn", "CartPole-v1", width=32, buffer_size=500)
+    before = dqn.flops()
+    dqn.learn(200)
+    assert dqn.flops() == before
+
+
+def test_many_binary_actions_are_billed() -> None:
+    class Switches(gym.Env[Any, Any]):
+        observation_space, action_space = gym.spaces.Box(-1, 1, (2,), np.float32), gym.spaces.MultiBinary(3)
+
+    assert agents.make("sb3-ppo", Switches(), num_envs=1).flops()["train"] > 0

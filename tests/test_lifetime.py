@@ -334,6 +334,25 @@ def test_settings_that_compiled_code_could_not_bear_are_refused(name: str, hp: d
         agents.make(name, "Labyrinth-v0", **hp)
 
 
+def test_words_are_of_those_there_are() -> None:
+    with pytest.raises(ValueError, match="'memory' must be one of superposed, table, got 'tabel'"):
+        agents.make("lifetime", "Labyrinth-v0", memory="tabel")
+
+
+@pytest.mark.parametrize("name", ["lifetime", "endotaxis"])
+def test_more_lives_than_the_agent_was_made_for_are_refused(name: str) -> None:
+    many = envs.make("Labyrinth-v0", 16)
+    with pytest.raises(ValueError, match="a world of 1 lives, got 16: pass the world itself"):
+        agents.make(name, "Labyrinth-v0").predict(many.reset(0))
+
+
+def test_what_was_forgotten_is_not_known() -> None:
+    world = envs.make("DarkKeyDoor-4-Relayout200-v0", 4, life=1_200)
+    agent = agents.make("lifetime-table", world)
+    _, state = play(agent, world, 1_190)
+    assert agent.vitals(state)["known_places"] <= 32  # of 16 cells, with and without the key
+
+
 def test_faults_are_named() -> None:
     with pytest.raises(ValueError, match="no codes for Recall, only for Labyrinth"):
         agents.make("lifetime", "Recall-N8-D16-v0")

@@ -199,3 +199,67 @@ def test_dim_can_be_changed_after_training() -> None:
         make("gru").resize(64)
     with pytest.raises(ValueError, match="dim must be even and at least 2, got 3"):
         model.resize(3)
+
+
+class TwoNumbers(gym.Env[Any, Any]):
+    """The right action is told by the part of the observation that comes first, and last by the alphabet."""
+
+    def __init__(self) -> None:
+        box = gym.spaces.Box(-1, 1, (1,), np.float32)
+        self.observation_space, self.action_space = gym.spaces.Dict([("z", box), ("a", box)]), gym.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.seen = {name: self.np_random.uniform(-1, 1, 1).astype(np.float32) for name in "za"}
+        return self.seen, {}
+
+    def step(self, action: Any) -> Any:
+        return self.seen, 0.0, True, False, {}
+
+
+def test_parts_of_an_observation_keep_their_order(tmp_path: Path) -> None:
+    model = MemoryPPO("gru", DummyVecEnv([TwoNumbers]))
+    model.save(tmp_path / "agent")
+    rng = np.random.default_rng(0)
+    obs = {name: rng.uniform(-1, 1, (50, 1)).astype(np.float32) for name in "az"}
+    codes = [
+        one.policy.encoder({name: torch.as_tensor(part) for name, part in obs.items()})
+        for one in (model, MemoryPPO.load(tmp_path / "agent"))
+    ]
+    assert torch.equal(*codes) and list(model.policy.encoder.keys) == ["z", "a"]
+
+
+def test_dim_is_kept_by_a_file_of_an_agent_that_is_not_under_way(tmp_path: Path) -> None:
+    model = make("superposed", dim=16)
+    model.resize(64)
+    model.save(tmp_path / "new folder" / "agent")
+    again = MemoryPPO.load(tmp_path / "new folder" / "agent")
+    assert again.policy.core.dim == 64
+    again.resize(32)
+    again.save(tmp_path / "again")  # as it was loaded, to act
+    assert MemoryPPO.load(tmp_path / "again").policy.core.dim == 32
+
+
+def test_other_environments_are_refused_before_anything_is_trained() -> None:
+    model = agents.make("gru", "CartPole-v1", num_envs=2, num_steps=4)
+    with pytest.raises(ValueError, match=r"actions Discrete\(2\), and env has .*Discrete\(3\): give an env"):
+        model.set_env("Acrobot-v1")
+    assert model.learn(16).num_timesteps == 16  # in those that it had
+
+
+@pytest.mark.parametrize("name", ["superposed", "gru"])
+def test_a_state_of_another_batch_is_refused(name: str) -> None:
+    model = make(name)
+    obs = np.zeros((4, *model.observation_space.shape), np.float32)
+    _, state = model.predict(obs[0])
+    with pytest.raises(ValueError, match=r"a part of shape .*begin with state=None"):
+        model.predict(obs, state)
+
+
+def test_a_state_of_another_dim_is_refused() -> None:
+    model = make("superposed", dim=16)
+    obs = np.zeros((4, *model.observation_space.shape), np.float32)
+    _, state = model.predict(obs)
+    model.resize(64)
+    with pytest.raises(ValueError, match=r"a part of shape .*16.* is .*64"):
+        model.predict(obs, state)

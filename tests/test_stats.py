@@ -102,3 +102,13 @@ def test_profiles_have_a_band() -> None:
 def test_the_optimality_gap_of_a_perfect_score_is_nothing() -> None:
     assert stats.aggregate_optimality_gap(np.ones((3, 2))) == 0.0
     assert stats.aggregate_optimality_gap(np.full((3, 2), 3.0), gamma=4.0) == 1.0
+
+
+def test_a_list_of_scores_is_of_runs() -> None:
+    x, y = np.array([1.0, 2, 3]), np.array([0.0, 1, 2])
+    assert (
+        stats.probability_of_improvement(x, y)
+        == stats.probability_of_improvement(x[:, None], y[:, None])
+        == pytest.approx(7 / 9)
+    )
+    assert stats.probability_of_improvement(x, y[:2]) == pytest.approx(11 / 12)
