@@ -37,7 +37,8 @@ class EndotaxisConfig(LifetimeTableConfig):
     places: int = 256
     """N, places that can be told apart; later ones are not planned over."""
     gamma: float = 0.3
-    """Decay of the signal in one step; below 1 / the largest eigenvalue of the adjacency, or it diverges."""
+    """Decay of the signal in one step; below 1 / the largest eigenvalue of the adjacency, or it diverges: in the open
+    rooms of DarkKeyDoor take 0.25."""
     sweeps: int = 16
     """Relaxations of the signal in each decision."""
     alpha: float = 0.0

@@ -29,7 +29,8 @@ plan, in hours.
   feed-forward network on the last four observations.
 * **Settings** are the defaults, found with the superposed agent, but for what the points below name and in `tuned-*`,
   where everyone had the same number of trials. The trainer is the same for all; the sb3 agents have trainers of their
-  own, and sb3-ppo collects 256 steps at a time instead of 2,048.
+  own, and sb3-ppo collects 256 steps at a time instead of 2,048. `superposed-detached` is the superposed agent with
+  `--hp.detach_addresses true`; the verdicts are of `superposed` as it is.
 * **Steps to 0.95** and the lowest value afterwards are of the mean success of a hundred training episodes, actions
   sampled, and controllers of the superposed agent dropped (emptied now and then) as in all of its training; in
   `tuned-recall` and `memory` they are not dropped (`controller_dropout` 0), and nowhere those of `slots`.
@@ -40,7 +41,8 @@ plan, in hours.
   left out its attention while it acts, but for 4x to 64x and two seeds of 1x in `equal-keydoor`: it had half a per cent
   to 4 % more steps than its budget pays for, and its FLOPs are printed as they are. That of `sb3-recurrent` did not
   count that its LSTMs are differentiated through time: it had a quarter to a third more than its budget in
-  `equal-recall`, `equal-rewrite` and `equal-memory`, counted again in the tables.
+  `equal-recall`, `equal-rewrite` and `equal-memory`, counted again in the tables; the padding of its sequences is not
+  counted.
 * **Machines**: all of `timed-rewrite`, and `superposed` where it drops controllers but in `timed-recall` and
   `timed-memory`, ran on an Intel Xeon, which is faster than the EPYC.
 
