@@ -115,25 +115,16 @@ def test_a_decision_by_hand() -> None:
     assert near(model.flops()["act"], encoder + controller + project + expand + memory + heads)
 
 
-def test_an_update_by_hand() -> None:
+@pytest.mark.parametrize(("name", "gates", "small"), [("gru", 3, 16), ("lstm", 4, 20)])
+def test_an_update_by_hand(name: str, gates: int, small: int) -> None:
     """Backwards every product is two, but that of the encoder one: its input needs no gradient."""
     settings: dict[str, Any] = {"num_envs": 8, "num_steps": 16, "num_minibatches": 2, "update_epochs": 3, "hidden": 256}
-    model = agents.make("gru", "RecallMix-N8-D16-v0", **settings)
+    model = agents.make(name, "RecallMix-N8-D16-v0", **settings)
     c, (x, f), n = model.config, model.policy.encoder.linear.weight.shape, 256
-    products = 2 * f * x + 2 * 3 * n * (x + n) + 2 * (x + n) * 2 * c.head + 2 * c.head * 3
+    products = 2 * f * x + 2 * gates * n * (x + n) + 2 * (x + n) * 2 * c.head + 2 * c.head * 3
     adam = 16 * sum(p.numel() for p in model.policy.parameters()) * c.num_minibatches / (8 * 16)
-    small = 3 * 16 * n  # gates and their derivatives, forwards and backwards
-    assert near(model.flops()["train"], c.update_epochs * (3 * products - 2 * f * x + small + adam))
-
-
-def test_an_lstm_s_update_by_hand() -> None:
-    settings: dict[str, Any] = {"num_envs": 8, "num_steps": 16, "num_minibatches": 2, "update_epochs": 3, "hidden": 256}
-    model = agents.make("lstm", "RecallMix-N8-D16-v0", **settings)
-    c, (x, f), n = model.config, model.policy.encoder.linear.weight.shape, 256
-    products = 2 * f * x + 2 * 4 * n * (x + n) + 2 * (x + n) * 2 * c.head + 2 * c.head * 3
-    adam = 16 * sum(p.numel() for p in model.policy.parameters()) * c.num_minibatches / (8 * 16)
-    small = 3 * 20 * n  # four gates, the cell and its tanh, and their derivatives, forwards and backwards
-    assert near(model.flops()["train"], c.update_epochs * (3 * products - 2 * f * x + small + adam))
+    per_unit = 3 * small * n  # gates and their derivatives, forwards and backwards
+    assert near(model.flops()["train"], c.update_epochs * (3 * products - 2 * f * x + per_unit + adam))
 
 
 def test_a_decision_of_slots_by_hand() -> None:
