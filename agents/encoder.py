@@ -23,10 +23,14 @@ TensorObs = dict[str, Tensor]  # a plain observation stands under the key ""
 
 
 def leaves(space: gym.Space[Any], key: str = "") -> dict[str, gym.Space[Any]]:
-    """The spaces inside a (nested) Dict or Tuple space, by path; a plain space stands under ""."""
+    """The spaces inside a (nested) Dict or Tuple space, by path; a plain space stands under "".
+
+    A path is written as a JSON pointer (RFC 6901) without its first "/": in a name, "~" is "~0" and "/" is "~1".
+    """
     if isinstance(space, spaces.Dict | spaces.Tuple):
         inner = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
-        return {k: v for name, part in inner for k, v in leaves(part, f"{key}/{name}" if key else str(name)).items()}
+        names = ((str(name).replace("~", "~0").replace("/", "~1"), part) for name, part in inner)
+        return {k: v for name, part in names for k, v in leaves(part, f"{key}/{name}" if key else name).items()}
     return {key: space}
 
 
@@ -36,7 +40,7 @@ def to_tensors(obs: Any, keys: list[str], device: torch.device | str = "cpu") ->
     for key in keys:
         part = obs
         for name in key.split("/") if key else ():
-            part = part[name] if isinstance(part, dict) else part[int(name)]
+            part = part[name.replace("~1", "/").replace("~0", "~")] if isinstance(part, dict) else part[int(name)]
         out[key] = torch.as_tensor(np.asarray(part), device=device)
     return out
 
@@ -220,21 +224,32 @@ class _Gather(torch.autograd.Function):
 
 
 class _Image(_Part):
-    """Pixels (H, W, C) uint8: the convolutional stack of Mnih et al. 2015."""
+    """Pixels (H, W, C), (C, H, W) or grey (H, W), uint8: the convolutional stack of Mnih et al. 2015."""
+
+    SMALLEST = 36  # sides that leave something to the last convolution
 
     def __init__(self, space: spaces.Box) -> None:
         super().__init__()
+        self.rank, (channels, *sides) = len(space.shape), self.layout(space)
+        self.channels_first = self.rank == 2 or space.shape == (channels, *sides)
         self.net = nn.Sequential(
-            nn.Conv2d(space.shape[2], 32, 8, 4), nn.ReLU(), nn.Conv2d(32, 64, 4, 2), nn.ReLU(),
+            nn.Conv2d(channels, 32, 8, 4), nn.ReLU(), nn.Conv2d(32, 64, 4, 2), nn.ReLU(),
             nn.Conv2d(64, 64, 3, 1), nn.ReLU(), nn.Flatten(),
         )  # fmt: skip
         with torch.no_grad():
-            self.width = self.net(torch.zeros(1, space.shape[2], *space.shape[:2])).shape[1]
+            self.width = self.net(torch.zeros(1, channels, *sides)).shape[1]
+
+    @staticmethod
+    def layout(space: spaces.Box) -> tuple[int, ...]:
+        """(C, H, W): channels are the first axis where that is the smallest, as for SB3, else the last."""
+        shape = (1,) * (3 - len(space.shape)) + space.shape
+        return shape if np.argmin(shape) == 0 else (shape[2], *shape[:2])
 
     def forward(self, pixels: Tensor) -> Tensor:
-        flat = pixels.flatten(0, -4).permute(0, 3, 1, 2).float() / 255
-        out: Tensor = self.net(flat)
-        return out.unflatten(0, pixels.shape[:-3])
+        flat = pixels.flatten(0, -1 - self.rank).float() / 255  # (N, ...)
+        flat = flat if self.rank == 3 else flat[:, None]
+        out: Tensor = self.net(flat if self.channels_first else flat.permute(0, 3, 1, 2))
+        return out.unflatten(0, pixels.shape[: -self.rank])
 
 
 class _OneHot(_Part):
@@ -298,10 +313,11 @@ class Encoder(nn.Module):
     def _part(space: gym.Space[Any], width: int, normalize: bool) -> _Part:
         if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
             return _OneHot(space)
-        if isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3:
-            if int(space.high.max()) <= 15:
+        if isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) in (2, 3):
+            symbols = int(space.high.max()) <= 15
+            if symbols and len(space.shape) == 3:
                 return _Symbols(space, width, normalize)
-            if min(space.shape[:2]) >= 36:
+            if not symbols and min(_Image.layout(space)[1:]) >= _Image.SMALLEST:
                 return _Image(space)
         if isinstance(space, spaces.Box | spaces.MultiBinary):
             return _Numbers(space, normalize)

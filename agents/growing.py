@@ -53,7 +53,11 @@ class GrowingPPO(MemoryPPO):
         if config.l2_init or config.recycle or config.contexts:
             raise ValueError("gru-growing replaces layers as it grows: leave out l2_init, recycle and contexts.")
         super().__init__(core, env, config, seed, device)
-        self.best, self.waited, self.looked = -np.inf, 0, 0
+
+    @override
+    def renew(self, seed: int) -> None:
+        super().renew(seed)
+        self.best, self.waited, self.looked = -np.inf, 0, self.num_timesteps
 
     @property
     def _core(self) -> GRUCore:
@@ -120,7 +124,7 @@ class GrowingPPO(MemoryPPO):
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=self.config.learning_rate, eps=1e-5, fused=True)
 
     @override
-    def fit(self, tensors: dict[str, Tensor]) -> None:
+    def fit(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         hidden = tensors["policy.core.cell.weight_hh"].shape[1]
         if hidden != self.hidden:
             self._rebuild(hidden)

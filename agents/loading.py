@@ -62,7 +62,8 @@ def load(run: str | Path, env: Any = None, checkpoint: str = "last", dim: int | 
             f"{folder} was trained on {settings['env']}, whose observations or actions differ from those asked for: "
             f"use environments of that family, for example {settings['env']}."
         ) from error
-    if dim or (hp.get("grow") and not meta["algorithm"].get("started")):  # what was exported has no matrix to tell D
+    tells = "dim" in meta["algorithm"] or meta["algorithm"].get("started")
+    if dim or (hp.get("grow") and not tells):  # an older export, which has neither D nor a matrix to tell it
         model.resize(dim or hp["grow"][-1])
     return model
 

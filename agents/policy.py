@@ -80,11 +80,8 @@ class Policy(nn.Module):
                 f"action space {action_space} is not supported: use Discrete or MultiDiscrete "
                 "(sb3-ppo takes the others)"
             )
-        self.sizes = [
-            int(n) for n in np.atleast_1d(getattr(action_space, "nvec", getattr(action_space, "n", 0))).flatten()
-        ]
-        self.action_shape = action_space.shape or ()
-        self.action_start = np.asarray(action_space.start).flatten()
+        self.action_shape, self.sizes, start = _components(action_space)
+        self.action_start = np.array(start)
         self.encoder = Encoder(observation_space, config.encoder, config.normalize_obs)
         self.core = CORES[core][1](config.encoder, config, seed)
         width, head = config.encoder + self.core.output_width, config.head
@@ -105,15 +102,29 @@ class Policy(nn.Module):
 
     def fits(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> bool:
         """Whether the network takes these observations and gives these actions; bounds may differ."""
+        if not isinstance(action_space, spaces.Discrete | spaces.MultiDiscrete):
+            return False
         parts, mine = leaves(observation_space), self.encoder.spaces
-        sizes = np.atleast_1d(getattr(action_space, "nvec", getattr(action_space, "n", 0))).flatten().tolist()
         alike = parts.keys() == mine.keys() and all(
             type(part) is type(mine[key])
             and part.shape == mine[key].shape
             and (isinstance(part, spaces.Box) or part == mine[key])
             for key, part in parts.items()
         )
-        return alike and sizes == self.sizes
+        return alike and _components(action_space) == (self.action_shape, self.sizes, self.action_start.tolist())
+
+    def memory(self, state: tuple[np.ndarray, ...] | None, batch: int) -> Any:
+        """A copy of `state`, parts (B, ...), as tensors; None is the empty one. ValueError for other shapes."""
+        empty = self.core.initial_state(batch)
+        if state is None:
+            return empty
+        for given, wanted in zip(state, empty, strict=True):  # compiled loops would read beyond it
+            if given.shape != wanted.shape:
+                raise ValueError(
+                    f"the state has a part of shape {tuple(given.shape)}, and for this batch and memory it is "
+                    f"{tuple(wanted.shape)}: begin with state=None"
+                )
+        return type(empty)(*(torch.tensor(part, device=empty[0].device) for part in state))
 
     def step(self, obs: TensorObs, state: Any, starts: Tensor) -> tuple[Categoricals, Tensor, Any]:
         """One step: obs (B, ...), starts (B,) bool -> distribution, values (B,), next state."""
@@ -168,3 +179,9 @@ class Policy(nn.Module):
         """Actions (B, k) of the network as the environment expects them."""
         out: np.ndarray = actions.cpu().numpy() + self.action_start
         return out.reshape(len(out), *self.action_shape)
+
+
+def _components(space: spaces.Discrete | spaces.MultiDiscrete) -> tuple[tuple[int, ...], list[int], list[int]]:
+    """Shape of an action, and of its components how many choices each has and from where they count."""
+    sizes = space.n if isinstance(space, spaces.Discrete) else space.nvec
+    return space.shape or (), np.ravel(sizes).tolist(), np.ravel(space.start).tolist()

@@ -26,7 +26,7 @@ from agents.cores import CORES, SuperposedCore
 from agents.encoder import TensorObs, check_finite, is_single, on_device, to_tensors
 from agents.policy import Policy
 from agents.replay import Replay, reservoir
-from agents.rollout import Episodes, Rollout
+from agents.rollout import Episodes, Rollout, infos_of
 from agents.superposition import SuperposedMemory
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class MemoryPPO:
         self.core_name, self.config, self.seed = core, config or CORES[core][0](), seed
         self.device = torch.device(device)
         self._venv: VecEnv | None = None
+        self.num_timesteps, self.updates, self.verbose, self._started = 0, 0, 0, False
         if isinstance(env, saving.Spaces):  # loaded to act, not to train
             self.observation_space, self.action_space = env
             self.episodes = Episodes(0)
@@ -68,18 +69,19 @@ class MemoryPPO:
             self.observation_space, self.action_space = self.world.observation_space, self.world.action_space
         self.renew(seed)
         self.generator = torch.Generator(self.device).manual_seed(seed)
-        self.num_timesteps, self.updates, self.verbose, self._started = 0, 0, 0, False
-        self.replay: Replay | None = None
         self._logger: Logger | None = None
         self.progress: Callable[[], float] | None = None  # share of a budget that is not counted in steps
 
     def renew(self, seed: int) -> None:
-        """Begin anew with an untrained network, its parameters drawn from `seed`; counters go on."""
+        """Begin anew with an untrained network of the config's size, drawn from `seed`; counters and episodes go on."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             policy = Policy(self.observation_space, self.action_space, self.core_name, self.config, self.seed)
         self.policy = policy.to(self.device)
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=self.config.learning_rate, eps=1e-5, fused=True)
+        self.replay: Replay | None = None  # what the old network did and remembered is nothing to this one
+        if self._started:
+            self._state = self.policy.core.initial_state(self.world.num_envs)
 
     def set_env(self, env: Any) -> None:
         """Train on another environment from now on (World, VecEnv, gymnasium environment or id).
@@ -96,19 +98,19 @@ class MemoryPPO:
             )
         self.world: World = world
         self.episodes, self._started, self._venv = Episodes(self.world.num_envs), False, None
+        self._seed: int | None = self.seed  # of the first episodes; later ones follow from these
 
-    def get_env(self) -> VecEnv:
-        """The training environments as an SB3 VecEnv, as its callbacks expect: the one that was given, if it is one."""
+    def get_env(self) -> VecEnv | None:
+        """The training environments as an SB3 VecEnv, the one that was given if it is one; None if loaded to act."""
         from envs.vec import VecEnvWorld, WorldVecEnv
 
-        if isinstance(self.world, VecEnvWorld):
-            return self.world.venv
-        self._venv = self._venv or WorldVecEnv(self.world)
+        if self._venv is None and hasattr(self, "world"):
+            self._venv = self.world.venv if isinstance(self.world, VecEnvWorld) else WorldVecEnv(self.world)
         return self._venv
 
     def get_vec_normalize_env(self) -> VecNormalize | None:
         """The VecNormalize around the VecEnv that was given, whose moments an EvalCallback takes over; or None."""
-        return unwrap_vec_normalize(self.get_env())
+        return unwrap_vec_normalize(env) if (env := self.get_env()) else None
 
     @property
     def logger(self) -> Logger:
@@ -145,19 +147,19 @@ class MemoryPPO:
         """Train for `total_timesteps` environment steps, over all environments; never more.
 
         The number is rounded down to whole steps of all environments; `num_timesteps` holds what was done. With
-        `reset_num_timesteps=False` the count goes on, and `total_timesteps` more steps are added to it. ValueError if
-        the number is less than one such step, or there is no environment.
+        `reset_num_timesteps=False` count and episodes go on; else new episodes begin, which only the first time are
+        those of `seed`. ValueError if the number is less than one such step, or there is no environment.
         """
         if not hasattr(self, "world"):
             raise ValueError("this agent was loaded to act: give it environments to train in with set_env(env)")
-        target = int(total_timesteps) + (0 if reset_num_timesteps else self.num_timesteps)
-        if reset_num_timesteps:
-            self.num_timesteps, self._started = 0, False
-        if target - self.num_timesteps < self.world.num_envs:
+        if int(total_timesteps) < self.world.num_envs:
             raise ValueError(
                 f"total_timesteps={total_timesteps} is less than one step of {self.world.num_envs} environments: "
                 "give more steps or fewer environments (num_envs)"
             )
+        if reset_num_timesteps:
+            self.num_timesteps, self._started = 0, False
+        target = self.num_timesteps + int(total_timesteps)
         self._callback = self._init_callback(callback, progress_bar)
         self._logger = self._logger or configure_logger(self.verbose, None, tb_log_name, reset_num_timesteps)
         self._begin()
@@ -183,14 +185,13 @@ class MemoryPPO:
     def _begin(self) -> None:
         """Reset the environments once; a restored run goes on where it was."""
         if not self._started:
-            self._obs = to_tensors(self.world.reset(self.seed), self.policy.encoder.keys)
+            self._obs = to_tensors(self.world.reset(self._seed), self.policy.encoder.keys)
             self._starts = torch.ones(self.world.num_envs, dtype=torch.bool, device=self.device)
             self._state = self.policy.core.initial_state(self.world.num_envs)
             self.episodes = Episodes(self.world.num_envs)
             check_finite(self._obs, self.num_timesteps)
-            self._started = True
+            self._started, self._seed = True, None
         self.rollout = self.new_rollout(on_device(self._obs, self.device))
-        self.replay = self.replay or reservoir(self, self.rollout, self._state)
 
     def new_rollout(self, obs: TensorObs) -> Rollout:
         """Empty buffers for a batch of environments, like obs (B, ...)."""
@@ -200,6 +201,7 @@ class MemoryPPO:
 
     def _collect(self, steps: int) -> bool:
         """Fill the rollout; False if a callback asked to stop."""
+        self.replay = self.replay or reservoir(self, self.rollout, self._state)
         self.policy.tell(getattr(self.world, "task", 0))
         with torch.inference_mode(), self.policy.encoder.frozen():
             return self._act(steps)
@@ -226,9 +228,11 @@ class MemoryPPO:
             roll.rewards[t], roll.ends[t] = torch.as_tensor(now.reward, device=self.device), self._starts
             self._obs = to_tensors(now.obs, policy.encoder.keys)
             check_finite(self._obs, self.num_timesteps)
-            ended = self.episodes.add(now.reward, ends, now.success)
+            infos = getattr(world.unwrapped, "infos", None)  # of a VecEnv
+            ended = self.episodes.add(now.reward, ends, now.success, infos)
             self.num_timesteps += world.num_envs
-            self._callback.update_locals({"dones": ends, "rewards": now.reward, "ended_episodes": ended})
+            told = dict(dones=ends, rewards=now.reward, ended_episodes=ended, infos=infos or infos_of(ends, ended))
+            self._callback.update_locals(told)
             if not self._callback.on_step():
                 return False
         roll.check_finite(self.num_timesteps)
@@ -261,10 +265,10 @@ class MemoryPPO:
         if self.replay is not None and roll.steps == c.num_steps:
             self.replay.add(roll, self.generator)
         self.updates += 1
-        explained = 1 - (returns - roll.values[: roll.steps]).var() / (returns.var() + 1e-8)
-        self._last_train = {name: float(np.mean([row[name] for row in logs])) for name in logs[0]}
-        self._last_train["train/explained_variance"] = float(explained)
-        self._last_train |= self._diagnose()
+        self._last_train = {name: float(np.mean([row[name] for row in logs])) for name in logs[0]} | self._diagnose()
+        if returns.numel() > 1:  # one number has no variance
+            explained = 1 - (returns - roll.values[: roll.steps]).var() / (returns.var() + 1e-8)
+            self._last_train["train/explained_variance"] = float(explained)
 
     @torch.inference_mode()
     def _diagnose(self) -> dict[str, float]:
@@ -363,14 +367,7 @@ class MemoryPPO:
         if single:
             obs = {name: part[None] for name, part in obs.items()}
         batch = len(next(iter(obs.values())))
-        empty = self.policy.core.initial_state(batch)
-        memory = empty if state is None else type(empty)(*(torch.tensor(p, device=self.device) for p in state))
-        for given, wanted in zip(memory, empty, strict=True):  # compiled loops would read beyond it
-            if given.shape != wanted.shape:
-                raise ValueError(
-                    f"the state has a part of shape {tuple(given.shape)}, and for this batch and memory it is "
-                    f"{tuple(wanted.shape)}: begin with state=None"
-                )
+        memory = self.policy.memory(state, batch)
         starts = torch.zeros(batch, dtype=torch.bool, device=self.device)
         if episode_start is not None:
             starts |= torch.as_tensor(episode_start, dtype=torch.bool, device=self.device)
@@ -387,11 +384,14 @@ class MemoryPPO:
         self.policy.core.resize(dim)
         if self._started:
             self._state = self._state._replace(m=SuperposedMemory.resize(self._state.m, dim))
+        if self.replay is not None:
+            self.replay.resize(dim)
 
-    def fit(self, tensors: dict[str, Tensor]) -> None:
-        """Take on the size that a checkpoint has, where it may have changed since the beginning: D has."""
-        if isinstance(self.policy.core, SuperposedCore) and "core.1" in tensors:
-            self.resize(tensors["core.1"].shape[-1])
+    def fit(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        """Take on the size that a snapshot has, where it may have changed since the beginning: D has."""
+        if isinstance(self.policy.core, SuperposedCore):
+            m = tensors.get("core.1")  # before there was `dim`
+            self.resize(meta.get("dim") or (self.policy.core.dim if m is None else m.shape[-1]))
 
     # -- saving and accounting; the work is done in the modules of these names ---------------------------------------
 
@@ -405,7 +405,7 @@ class MemoryPPO:
 
     def load_parameters(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         """Take over the policy of a `snapshot` alone, to act; RuntimeError if it has other parameters."""
-        saving.load_parameters(self, tensors)
+        saving.load_parameters(self, tensors, meta)
 
     def save(self, path: str | Path) -> None:
         """Write one file of tensors and JSON; see `load`. The suffix .safetensors is added when missing."""

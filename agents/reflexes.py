@@ -101,7 +101,7 @@ class Random(Reflex):
     def act(self, obs: Obs, state: State) -> np.ndarray:
         """Draw an action for every environment."""
         if isinstance(self.world.action_space, spaces.Discrete):
-            return self.choose(valid_actions(self.world))
+            return self.choose(valid_actions(self.world)) + self.world.action_space.start
         return np.array([self.world.action_space.sample() for _ in range(self.num_envs)])
 
 

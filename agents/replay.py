@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from agents.superposition import SuperposedMemory
+
 if TYPE_CHECKING:
     from agents.policy import Policy
     from agents.ppo import MemoryPPO
@@ -74,6 +76,10 @@ class Replay:
         logits = old["logits"]
         divergence = (logits.exp() * (logits - torch.cat(dist.log_probs, -1))).sum(-1).mean()
         return WEIGHT * (divergence + vf_coef * (old["values"] - values).square().mean())
+
+    def resize(self, dim: int) -> None:
+        """Change D of the superposed memories that are kept."""
+        self.states["state.1"] = SuperposedMemory.resize(self.states["state.1"], dim)
 
     def state(self) -> dict[str, Tensor]:
         """Everything, for a checkpoint."""

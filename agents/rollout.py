@@ -84,6 +84,17 @@ class Rollout:
         return advantages, advantages + self.values[:n]
 
 
+Infos = list[dict[str, Any]]
+
+
+def infos_of(ends: np.ndarray, ended: list[tuple[float, int, float]]) -> Infos:
+    """What SB3's Monitor says of a step, for callbacks: ends (B,), and what `Episodes.add` returned of them."""
+    infos: Infos = [{}] * len(ends)  # one for all that have nothing to tell: this is done at every step
+    for i, (reward, length, success) in zip(np.flatnonzero(ends).tolist() if ended else (), ended, strict=True):
+        infos[i] = {"episode": {"r": reward, "l": length}} | ({} if np.isnan(success) else {"is_success": success})
+    return infos
+
+
 class Episodes:
     """Return, length and success of the episodes under way and of the last hundred that ended."""
 
@@ -92,14 +103,27 @@ class Episodes:
     def __init__(self, batch: int) -> None:
         self.returns, self.lengths = np.zeros(batch), np.zeros(batch, np.int64)
         self.recent: deque[tuple[float, int, float]] = deque(maxlen=self.WINDOW)
+        self.monitored = False  # a Monitor was heard of
 
-    def add(self, reward: np.ndarray, ends: np.ndarray, success: np.ndarray) -> list[tuple[float, int, float]]:
-        """Count one step, (B,) each; returns (return, length, success) of the episodes that ended with it."""
+    def add(
+        self, reward: np.ndarray, ends: np.ndarray, success: np.ndarray, infos: Infos | None = None
+    ) -> list[tuple[float, int, float]]:
+        """Count one step, (B,) each; returns (return, length, success) of the episodes that ended with it.
+
+        Of a VecEnv's `infos`, what a Monitor says of an episode counts, as in SB3: the reward as it was before it was
+        normalised, and a game as a whole where each of its lives ends one.
+        """
         self.returns += reward
         self.lengths += 1
         if not ends.any():
             return []
-        columns = (self.returns[ends], self.lengths[ends], success[ends].astype(float))
+        over = np.flatnonzero(ends).tolist()
+        told = {i: episode for i in over if infos and (episode := infos[i].get("episode"))}
+        for i, episode in told.items():
+            self.returns[i], self.lengths[i] = episode["r"], episode["l"]
+        self.monitored |= bool(told)
+        counted = list(told) if self.monitored else ends
+        columns = (self.returns[counted], self.lengths[counted], success[counted].astype(float))
         ended = list(zip(*(column.tolist() for column in columns), strict=True))
         self.recent.extend(ended)
         self.returns[ends], self.lengths[ends] = 0, 0

@@ -14,7 +14,7 @@ from agents import checkpoint, space_json
 from agents.config import completed
 from agents.cores import CORES
 from agents.encoder import on_device, to_tensors
-from agents.replay import reservoir
+from agents.replay import Replay
 from agents.rollout import Episodes
 
 if TYPE_CHECKING:
@@ -57,17 +57,15 @@ def restore(model: MemoryPPO, tensors: dict[str, Tensor], meta: dict[str, Any]) 
         _episodes(model, tensors, meta)
 
 
-def load_parameters(model: MemoryPPO, tensors: dict[str, Tensor]) -> None:
+def load_parameters(model: MemoryPPO, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
     """The policy alone, at the size that it has in the snapshot; RuntimeError if it has other parameters."""
-    model.fit(tensors)
+    model.fit(tensors, meta)
     model.policy.load_state_dict(_under(tensors, "policy."))
 
 
 def _network(model: MemoryPPO, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-    """Parameters, optimiser, random numbers and counters; no episode is under way."""
-    if "dim" in meta:
-        model.resize(meta["dim"])
-    load_parameters(model, tensors)
+    """Parameters, optimiser, random numbers, counters and what is rehearsed; no episode is under way."""
+    load_parameters(model, tensors, meta)
     slots: dict[int, dict[str, Tensor]] = {}
     for name, part in _under(tensors, "adam.").items():
         slots.setdefault(int(name.split(".")[0]), {})[name.split(".")[1]] = part
@@ -75,6 +73,18 @@ def _network(model: MemoryPPO, tensors: dict[str, Tensor], meta: dict[str, Any])
     if tensors["rng"].shape == model.generator.get_state().shape:  # another kind of device draws other numbers
         model.generator.set_state(tensors["rng"])
     model.num_timesteps, model.updates, model._started = meta["num_timesteps"], meta["updates"], False
+    model.replay = _replay(model, _under(tensors, "replay."))
+
+
+def _replay(model: MemoryPPO, kept: dict[str, Tensor]) -> Replay | None:
+    """What is kept of past rollouts, which does not depend on the environments that come next."""
+    if not kept:
+        return None
+    obs = {key: part[0] for key, part in _under(kept, "obs.").items()}
+    like = model.new_rollout(on_device(obs, model.device))
+    replay = Replay(model.config.replay, like, model.policy.core.initial_state(1))
+    replay.load_state(kept)
+    return replay
 
 
 def _episodes(model: MemoryPPO, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
@@ -90,14 +100,10 @@ def _episodes(model: MemoryPPO, tensors: dict[str, Tensor], meta: dict[str, Any]
     obs = model.world.load_state({name: part.numpy() for name, part in _under(tensors, "world.").items()})
     model._state, model._starts = state, tensors["starts"].to(model.device)
     model._obs = to_tensors(obs, model.policy.encoder.keys)
-    like = model.new_rollout(on_device(model._obs, model.device))
-    model.replay = reservoir(model, like, model._state)
-    if model.replay is not None:
-        model.replay.load_state(_under(tensors, "replay."))
     model.episodes = Episodes(batch)
     model.episodes.returns, model.episodes.lengths = tensors["returns"].numpy(), tensors["lengths"].numpy()
     model.episodes.recent.extend((r, n, s) for r, n, s in meta["episodes"])
-    model._started = True
+    model._started, model._seed = True, None if model.world.resumable else model._seed
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

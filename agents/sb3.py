@@ -297,6 +297,11 @@ def _arguments(config: Any, world: World, seed: int, device: str) -> dict[str, A
 
     arguments = asdict(config)
     world = as_world(world, arguments.pop("num_envs"))
+    if np.any(getattr(world.action_space, "start", 0)):
+        raise ValueError(
+            f"Stable-Baselines3 counts actions from 0, this environment has {world.action_space}: shift them with "
+            "gymnasium.wrappers.TransformAction."
+        )
     policy = "MultiInputPolicy" if isinstance(world.observation_space, spaces.Dict) else "MlpPolicy"
     shape = {"policy_kwargs": {"net_arch": 2 * [arguments.pop("width")]}}
     return {"policy": policy, "env": WorldVecEnv(world), "seed": seed, "device": device} | shape | arguments

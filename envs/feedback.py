@@ -32,6 +32,7 @@ class Feedback(Wrapper):
             if not isinstance(world.action_space, spaces.Discrete):
                 raise ValueError(f"prev_action is for Discrete actions, this world has {world.action_space}.")
             parts["prev_action"] = spaces.Discrete(int(world.action_space.n) + 1)
+            self._first = int(world.action_space.start)
         if "prev_reward" in self._shown:
             most = 1.0 if isinstance(world, CompiledWorld) else np.inf
             parts["prev_reward"] = spaces.Box(-most, most, (1,), np.float32)
@@ -49,7 +50,7 @@ class Feedback(Wrapper):
         """Take one action in every environment."""
         out = self.world.step(actions)
         if "prev_action" in self._shown:
-            self._action[:] = np.asarray(actions) + 1
+            self._action[:] = np.asarray(actions) - self._first + 1
         self._reward[:, 0] = out.reward
         final = self._with(out.final_obs, self._action.copy(), self._reward.copy())
         ended = out.terminated | out.truncated

@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import spaces
 
 from envs.kernels import seed_streams
-from envs.world import Obs, Transition, World, fresh_seed, new_buffer, write_row
+from envs.world import Obs, Transition, World, check_id, fresh_seed, named, new_buffer, write_row
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = 0xFFFFFFFFFFFFFFFF
@@ -26,8 +26,8 @@ class GymWorld(World):
     `load_state` resets and replays them, which is exact for every environment that keeps gymnasium's
     contract of `reset(seed=...)`, and pickles nothing.
 
-    Observations may be Box, Discrete, MultiDiscrete, MultiBinary or a flat Dict of these; actions Discrete
-    (offered from 0 whatever its start), MultiDiscrete, MultiBinary or Box (clipped to its bounds).
+    Observations may be Box, Discrete, MultiDiscrete, MultiBinary or a flat Dict of these; actions Discrete,
+    MultiDiscrete, MultiBinary or Box (clipped to its bounds), counted as the environment counts them.
     `info["success"]` or `info["is_success"]` at the end of an episode is its success, NaN without either.
     """
 
@@ -42,7 +42,7 @@ class GymWorld(World):
             self.envs = [env() for _ in range(num_envs)]
         self.num_envs = num_envs
         self.observation_space = self.envs[0].observation_space
-        self.action_space, self._offset = _from_zero(self.envs[0].action_space)
+        self.action_space = _known(self.envs[0].action_space)
         self._obs = new_buffer(self.observation_space, num_envs)
         self._final = new_buffer(self.observation_space, num_envs)
         self._reward = np.zeros(num_envs, np.float32)
@@ -88,10 +88,11 @@ class GymWorld(World):
         return Transition(self._obs, self._reward, self._ended[0], self._ended[1], self._final, self._success)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the streams, the seed of each running episode and the actions taken in it."""
+        """Return the id, the streams, the seed of each running episode and the actions taken in it."""
         shape = (0, *(self.action_space.shape or ()))
         actions = [np.array(log, self.action_space.dtype).reshape(len(log), *shape[1:]) for log in self._log]
         return {
+            "env_id": named(_name(self.envs[0])),
             "rng": self._rng.copy(),
             "episode_seed": self._episode_seed.copy(),
             "length": np.array([len(log) for log in self._log], np.int64),
@@ -103,6 +104,7 @@ class GymWorld(World):
         missing = {"rng", "episode_seed", "length", "actions"} - state.keys()
         if missing:
             raise ValueError(f"this state is not of a gymnasium environment, it has no {', '.join(sorted(missing))}.")
+        check_id(state, _name(self.envs[0]))
         if state["rng"].shape != self._rng.shape:
             raise ValueError(f"this state has {len(state['rng'])} environments, this world has {self.num_envs}.")
         self._rng[...] = state["rng"]
@@ -152,7 +154,12 @@ class GymWorld(World):
         write_row(self._obs, i, self.envs[i].reset(seed=seed)[0])
 
     def _action(self, action: np.ndarray) -> Any:
-        return int(action) + self._offset if isinstance(self.action_space, spaces.Discrete) else action
+        return int(action) if isinstance(self.action_space, spaces.Discrete) else action
+
+
+def _name(env: gymnasium.Env[Any, Any]) -> str:
+    """Return the id of an environment; the name of its class where gymnasium has none for it."""
+    return env.spec.id if env.spec else type(env.unwrapped).__name__
 
 
 def minigrid_spot(env: Any) -> tuple[float, float] | None:
@@ -176,12 +183,10 @@ def _draws(env_id: str) -> bool:
     return "rgb_array" in getattr(creator, "metadata", {}).get("render_modes", ())
 
 
-def _from_zero(space: spaces.Space[Any]) -> tuple[spaces.Space[Any], int]:
-    if isinstance(space, spaces.Discrete) and space.start != 0:
-        return spaces.Discrete(space.n), int(space.start)
+def _known(space: spaces.Space[Any]) -> spaces.Space[Any]:
     if not isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary | spaces.Box):
         raise ValueError(f"actions in {space} are not supported, only Discrete, MultiDiscrete, MultiBinary and Box.")
-    return space, 0
+    return space
 
 
 def _hash31(word: int) -> int:

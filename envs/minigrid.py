@@ -28,7 +28,7 @@ from gymnasium import spaces
 
 from envs.gym_world import GymWorld, minigrid_spot
 from envs.kernels import seed_streams
-from envs.world import Obs, Transition, World, fresh_seed
+from envs.world import Obs, Transition, World, check_id, fresh_seed, named
 
 _HIGHEST = (10, 5, 3)  # of the types, colours and states that MiniGrid encodes (a state is also an agent's direction)
 
@@ -175,17 +175,18 @@ class EnvpoolWorld(World):
         return Transition(obs, reward.astype(np.float32), terminated, truncated, final_obs, self._success)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the seeds and all the actions since, (steps, B) uint8."""
+        """Return the id, the seeds and all the actions since, (steps, B) uint8."""
         log = np.array(self._log, np.uint8).reshape(len(self._log), self.num_envs)
-        return {"envpool_seeds": self._seeds.copy(), "actions": log}
+        return {"env_id": named(self.env_id), "envpool_seeds": self._seeds.copy(), "actions": log}
 
     def load_state(self, state: dict[str, np.ndarray]) -> Obs:
-        """Play the actions again."""
+        """Play the actions again. ValueError for a state of another world."""
         if "envpool_seeds" not in state or state["envpool_seeds"].shape != self._seeds.shape:
             raise ValueError(
                 f"this state is not of {self.num_envs} environments on envpool: make the world with the "
                 "num_envs and the engine it was saved from (engine='minigrid', or pip install envpool)."
             )
+        check_id(state, self.env_id)
         self._build(state["envpool_seeds"])
         for actions in state["actions"]:
             if actions[0] == _RESET:

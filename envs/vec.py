@@ -228,7 +228,8 @@ class WorldVecEnv(VecEnv):
 class VecEnvWorld(World):
     """A Stable-Baselines3 VecEnv (with its wrappers, such as VecNormalize) as a World.
 
-    A VecEnv cannot be saved in mid-episode: `resumable` is False, and `load_state` begins new episodes.
+    A VecEnv cannot be saved in mid-episode: `resumable` is False, and `load_state` begins new episodes. `infos` are
+    those of its last step.
     """
 
     resumable = False
@@ -238,6 +239,7 @@ class VecEnvWorld(World):
         self.num_envs = venv.num_envs
         self.observation_space = venv.observation_space
         self.action_space = venv.action_space
+        self.infos: list[dict[str, Any]] = []
         self._final = new_buffer(venv.observation_space, venv.num_envs)
 
     def reset(self, seed: int | None = None) -> Obs:
@@ -249,6 +251,7 @@ class VecEnvWorld(World):
     def step(self, actions: np.ndarray) -> Transition:
         """Take one action in every environment."""
         obs, reward, dones, infos = self.venv.step(actions)
+        self.infos = infos
         truncated = np.zeros(self.num_envs, np.bool_)
         success = np.full(self.num_envs, np.nan, np.float32)
         for i in np.flatnonzero(dones).tolist():

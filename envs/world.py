@@ -77,6 +77,18 @@ def write_row(buffer: Obs, i: int, value: Any) -> None:
         buffer[i] = value
 
 
+def named(env_id: str) -> np.ndarray:
+    """Return an id as an array for `state()`, (length,) uint8."""
+    return np.array(list(env_id.encode()), np.uint8)
+
+
+def check_id(state: dict[str, np.ndarray], env_id: str) -> None:
+    """ValueError if a state says that it is of another environment; those of earlier versions do not say it."""
+    saved = bytes(state.get("env_id", named(env_id)).tolist()).decode()
+    if saved != env_id:
+        raise ValueError(f"this state is of {saved}, this world is of {env_id}: make the world that it was saved from.")
+
+
 class World(ABC):
     """A batch of environments with SAME_STEP autoreset; the i-th one depends on (seed, i), never on B."""
 
@@ -109,7 +121,10 @@ class World(ABC):
 
     @abstractmethod
     def render(self, i: int = 0) -> np.ndarray:
-        """Draw environment i as an (H, W, 3) uint8 picture."""
+        """Draw environment i as an (H, W, 3) uint8 picture; where an episode just ended, of the next one's beginning.
+
+        Its last situation is gone by then: a film leaves that picture out.
+        """
 
     def ansi(self, i: int = 0) -> str:
         """Describe environment i in a few lines of text."""

@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium import spaces
 from stable_baselines3.common.evaluation import evaluate_policy
 
 import agents
@@ -53,6 +55,8 @@ def test_a_checkpoint_from_before_it_grew_has_the_dimension_that_it_had(trained:
     dims = [agents.load(config.folder, checkpoint=str(step)).policy.core.dim for step in (256, 512, 1024)]
     assert dims[0] == 16 and dims[-1] == 32
     assert agents.load(config.folder, checkpoint="256", dim=64).policy.core.dim == 64
+    shipped = export.ship(config.folder, tmp_path / "shipped", "256")
+    assert agents.load(shipped).policy.core.dim == 16
 
 
 def test_what_cannot_be_loaded_is_explained(trained: RunConfig, tmp_path: Path) -> None:
@@ -202,3 +206,39 @@ def test_tuning_keeps_its_trials_and_goes_on(tmp_path: Path, monkeypatch: pytest
         tuning.main([*words, "--trials", "6"])
     with pytest.raises(ValueError, match="none of the hyperparameters"):
         tuning.space("random")
+
+
+class Camera(gym.Env[Any, Any]):
+    """A grey picture and a name with a slash; actions count from 5."""
+
+    observation_space: spaces.Space[Any] = spaces.Dict(
+        {"eye": spaces.Box(0, 255, (36, 40), np.uint8), "arm/angle": spaces.Box(-1, 1, (2,), np.float32)}
+    )
+    action_space: spaces.Space[Any] = spaces.Discrete(3, start=5)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        assert self.action_space.contains(action)
+        return self.observation_space.sample(), 0.0, bool(self.np_random.random() < 0.1), False, {}
+
+
+def test_onnx_takes_what_the_agent_takes_and_counts_actions_as_it_does(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    model = agents.make("gru", Camera(), num_steps=8, num_minibatches=1).learn(16)
+    names = export.onnx(model, tmp_path / "agent.onnx")
+    assert names == ["obs.arm~1angle", "obs.eye", "episode_start", "state.0"]
+    session = onnxruntime.InferenceSession(str(tmp_path / "agent.onnx"))
+    samples = [model.observation_space.sample() for _ in range(7)]
+    obs = {name: np.stack([sample[name] for sample in samples]) for name in ("arm/angle", "eye")}
+    actions, state = model.predict(obs, deterministic=True)
+    memory = np.zeros_like(state[0])
+    fed = zip(names, (*obs.values(), np.ones(7, np.bool_), memory), strict=True)
+    action, _, after = session.run(None, dict(fed))
+    assert min(actions) >= 5
+    np.testing.assert_array_equal(action[:, 0], actions)
+    np.testing.assert_allclose(after, state[0], atol=1e-5)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from torch import Tensor
+from torch import Tensor, nn
 
 from agents import space_json
 from agents.config import GRUConfig, SuperposedConfig
@@ -28,6 +28,9 @@ SPACES: dict[str, gym.Space[Any]] = {
     "integers": spaces.Box(-5, 5, (3,), np.int64),
     "symbols": spaces.Box(0, 10, (7, 7, 3), np.uint8),
     "pixels": spaces.Box(0, 255, (40, 48, 3), np.uint8),
+    "pixels, channels first": spaces.Box(0, 255, (3, 40, 48), np.uint8),
+    "frames": spaces.Box(0, 255, (4, 36, 36), np.uint8),
+    "grey": spaces.Box(0, 255, (40, 48), np.uint8),
     "small pixels": spaces.Box(0, 255, (8, 8, 1), np.uint8),
     "discrete": spaces.Discrete(4),
     "discrete from 3": spaces.Discrete(4, start=3),
@@ -116,6 +119,32 @@ def test_other_observations_are_refused(space: gym.Space[Any]) -> None:
 def test_leaves_name_their_paths() -> None:
     assert list(leaves(SPACES["nested"])) == ["a/b", "a/c", "d/0", "d/1/e"]
     assert list(leaves(SPACES["vector"])) == [""]
+
+
+def test_a_name_may_have_a_slash() -> None:
+    inner = spaces.Dict({"b": spaces.Discrete(2), "~1": spaces.Discrete(2)})
+    space = spaces.Dict({"a/b": spaces.Box(-1, 1, (2,), np.float32), "a": inner})
+    keys = list(leaves(space))
+    assert sorted(keys) == ["a/b", "a/~01", "a~1b"]
+    found = to_tensors({"a/b": np.ones((4, 2)), "a": {"b": np.zeros(4), "~1": np.full(4, 2)}}, keys)
+    assert [found[key].flatten()[0] for key in ("a/b", "a/~01", "a~1b")] == [0, 2, 1]
+
+
+def test_pixels_are_seen_alike_however_they_lie() -> None:
+    """Channels are the smallest axis of (H, W, C) or (C, H, W), as for SB3; (H, W) is grey."""
+    grey = np.random.default_rng(0).integers(0, 256, (T, B, 40, 48), np.uint8)
+    codes = []
+    for lie in (lambda x: x, lambda x: x[..., None], lambda x: x[:, :, None]):
+        torch.manual_seed(0)
+        pixels = lie(grey)
+        codes.append(Encoder(spaces.Box(0, 255, pixels.shape[2:], np.uint8), 8)({"": torch.as_tensor(pixels)}))
+    torch.testing.assert_close(codes[0], codes[1])
+    torch.testing.assert_close(codes[0], codes[2])
+    for name in ("pixels", "pixels, channels first", "frames", "grey"):
+        assert any(isinstance(part, nn.Conv2d) for part in Encoder(SPACES[name], 8).modules()), name
+    for shape, high in (((3, 40, 40), 15), ((40, 3, 40), 255), ((40, 40), 15), ((35, 48), 255)):
+        part = Encoder(spaces.Box(0, high, shape, np.uint8), 8)
+        assert not any(isinstance(inside, nn.Conv2d) for inside in part.modules()), shape
 
 
 def test_one_hot_of_a_discrete_space_counts_from_its_start() -> None:
@@ -275,3 +304,15 @@ def test_frozen_codes_are_the_same_and_nothing_of_them_stays() -> None:
         torch.testing.assert_close(encoder(obs), before)  # computed once, so parameters must not change inside
         raise KeyError
     assert not torch.allclose(encoder(obs), before)
+
+
+def test_actions_of_another_kind_do_not_fit() -> None:
+    policy = policy_for(SPACES["vector"], spaces.MultiDiscrete([3, 4], start=[1, 0]))
+    assert policy.fits(SPACES["vector"], spaces.MultiDiscrete([3, 4], dtype=np.int32, start=[1, 0]))
+    others = [
+        spaces.MultiDiscrete([3, 4]),
+        spaces.MultiDiscrete(np.array([[3, 4]]), start=np.array([[1, 0]])),
+        spaces.MultiBinary(2),
+    ]
+    assert not any(policy.fits(SPACES["vector"], other) for other in others)
+    assert not policy_for(SPACES["vector"], spaces.Discrete(3)).fits(SPACES["vector"], spaces.MultiBinary(3))

@@ -18,7 +18,7 @@ from stable_baselines3.common.callbacks import (
     StopTrainingOnRewardThreshold,
 )
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 import agents
 import envs
@@ -113,6 +113,12 @@ def same_future(one: MemoryPPO, other: MemoryPPO) -> None:
     assert all(torch.equal(part, other.rollout.obs[key]) for key, part in one.rollout.obs.items())
 
 
+def venv_of(model: MemoryPPO) -> VecEnv:
+    venv = model.get_env()
+    assert venv is not None
+    return venv
+
+
 # -- learn --------------------------------------------------------------------------------------------------------
 
 
@@ -136,6 +142,41 @@ def test_learn_goes_on_or_begins_again() -> None:
     assert not torch.equal(model._obs[""], obs)  # the episodes went on
     model.learn(24)
     assert model.num_timesteps == 24
+
+
+@pytest.mark.parametrize("env", [ENV, "CartPole-v1"])
+def test_another_learn_meets_other_episodes(env: str) -> None:
+    class First(BaseCallback):
+        def _on_training_start(self) -> None:
+            seen.append(model._obs[""].clone())
+
+        def _on_step(self) -> bool:
+            return True
+
+    seen: list[torch.Tensor] = []
+    model = make(env=env)
+    for _ in range(2):
+        model.learn(32, callback=First())
+    model.set_env(env)  # new ones begin with the seed
+    model.learn(32, callback=First())
+    assert not torch.equal(seen[0], seen[1]) and torch.equal(seen[0], seen[2])
+
+
+def test_callbacks_are_told_of_episodes_as_by_a_monitor() -> None:
+    def look(scope: dict[str, Any], _: Any) -> bool:
+        infos, dones = scope["infos"], scope["dones"]
+        assert [bool(info) for info in infos] == dones.tolist()
+        told.extend((i["episode"]["r"], i["episode"]["l"], i["is_success"]) for i in infos if i)
+        return True
+
+    told: list[tuple[float, int, float]] = []
+    model = make().learn(128, callback=look)
+    assert told == list(model.episodes.recent) and len(told) >= 8
+
+
+def test_one_step_of_one_environment_is_logged_without_nan() -> None:
+    model = make(num_envs=1, num_steps=1, num_minibatches=1).learn(2)
+    assert all(np.isfinite(value) for value in model._last_train.values())
 
 
 def test_callbacks_are_called_as_sb3_calls_them() -> None:
@@ -248,7 +289,7 @@ def test_evaluate_policy() -> None:
     model: Any = make("gru").learn(64)
     mean, spread = evaluate_policy(model, WorldVecEnv(ENV, 2), n_eval_episodes=4)
     assert -2 <= np.mean(mean) <= 1 and np.min(spread) >= 0
-    returns, lengths = evaluate_policy(model, model.get_env(), 4, return_episode_rewards=True)
+    returns, lengths = evaluate_policy(model, venv_of(model), 4, return_episode_rewards=True)
     assert lengths == [12] * 4 and -2 <= np.min(returns) and np.max(returns) <= 1
 
 
@@ -272,7 +313,7 @@ def test_checkpoint_callback(tmp_path: Path) -> None:
 def test_env_of_many_kinds() -> None:
     for env in (envs.make(ENV, 4), WorldVecEnv(ENV, 4), DummyVecEnv([lambda: gym.make("CartPole-v1")] * 4)):
         model = make(env=env).learn(32)
-        assert model.num_timesteps == 32 and model.get_env().num_envs == 4
+        assert model.num_timesteps == 32 and venv_of(model).num_envs == 4
     model = make(env=gym.make("CartPole-v1"), num_minibatches=1).learn(16)
     assert model.num_timesteps == 16 and model.world.num_envs == 1
 
@@ -322,10 +363,9 @@ def test_worlds_with_feedback_train() -> None:
 
 def test_get_env_follows_set_env() -> None:
     model = make()
-    assert model.get_env() is model.get_env()
-    model.get_env()
+    assert venv_of(model) is model.get_env()
     model.set_env(envs.make(ENV, 2))
-    assert model.get_env().num_envs == 2
+    assert venv_of(model).num_envs == 2
     assert model.learn(16).num_timesteps == 16
 
 

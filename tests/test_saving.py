@@ -107,6 +107,7 @@ def test_an_agent_that_was_loaded_to_act_says_what_it_costs_and_what_training_ne
     model.save(tmp_path / "agent")
     acting = MemoryPPO.load(tmp_path / "agent")
     assert acting.stats() == model.stats()
+    assert acting.get_env() is None and acting.get_vec_normalize_env() is None
     with pytest.raises(ValueError, match="set_env"):
         acting.learn(32)
     acting.set_env(ENV)
@@ -263,3 +264,44 @@ def test_a_state_of_another_dim_is_refused() -> None:
     model.resize(64)
     with pytest.raises(ValueError, match=r"a part of shape .*16.* is .*64"):
         model.predict(obs, state)
+
+
+def test_what_is_rehearsed_changes_its_dim_too() -> None:
+    model = make("superposed", dim=16, replay=4).learn(64)
+    assert model.replay is not None
+    kept = [part.clone() for part in model.replay.states.values()]
+    model.resize(64)
+    model.learn(64, reset_num_timesteps=False)
+    model.resize(16)
+    assert model.replay.states["state.1"].shape == kept[1].shape and model.replay.seen == 16
+
+
+@pytest.mark.parametrize("num_envs", [3, 4])
+def test_the_past_is_rehearsed_in_other_environments_too(num_envs: int, tmp_path: Path) -> None:
+    model = make("gru", replay=8).learn(64)
+    model.save(tmp_path / "agent")
+    acting = MemoryPPO.load(tmp_path / "agent")
+    acting.save(tmp_path / "acting")
+    world = envs.make("NoisyTMaze-M1-L20-v0", num_envs)
+    for again in (model, acting, MemoryPPO.load(tmp_path / "acting", world), MemoryPPO.load(tmp_path / "agent", world)):
+        again.set_env(world)
+        assert again.replay is not None and model.replay is not None
+        assert again.replay.seen == 8 and again.replay.state().keys() == model.replay.state().keys()
+        again.learn(8 * num_envs, reset_num_timesteps=False)
+        assert again.replay.seen == 8 + num_envs
+
+
+@pytest.mark.parametrize("core", ["superposed", "gru-growing"])
+def test_a_renewed_agent_has_the_size_and_the_empty_memory_of_a_new_one(core: str) -> None:
+    model = make(core, **{"dim": 16, "replay": 4} if core == "superposed" else {})
+    model.learn(64)
+    model.widen(32) if isinstance(model, GrowingPPO) else model.resize(64)
+    model.renew(3)
+    assert all(not part.any() for part in model._state)
+    fresh = make(core, **{"dim": 16} if core == "superposed" else {})
+    fresh.renew(3)
+    assert torch.equal(weights(model), weights(fresh))
+    model.learn(64, reset_num_timesteps=False)
+    assert model.num_timesteps == 128
+    kept: Any = model.replay
+    assert kept is None if core == "gru-growing" else kept.seen == 8

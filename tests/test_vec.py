@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import agents
 import envs
+from envs.feedback import Feedback
 from envs.gym_world import GymWorld
 from envs.oracle import oracle
 from envs.vec import VecEnvWorld, WorldEnv, WorldVecEnv, WorldVectorEnv, as_world
@@ -223,6 +224,27 @@ def test_any_environment_is_a_world(action_space: spaces.Space[Any]) -> None:
             assert final["multi"][0] > 0 and fresh["multi"].tolist() == [0, 0]
         ended, cut = ended + int(out.terminated.sum()), cut + int(out.truncated.sum())
     assert ended + cut > 30
+    assert big.action_space == action_space
+
+
+def test_actions_are_those_of_the_environment_wherever_it_counts_from() -> None:
+    space = spaces.Discrete(3, start=5)
+    model = agents.make("gru", Odd(space), num_steps=8, num_minibatches=1).learn(16)  # Odd looks at what it is given
+    env: Any = Odd(space)
+    evaluate_policy(model, env, n_eval_episodes=2, deterministic=False, warn=False)
+    kept = model.world.state()
+    assert_same(GymWorld(lambda: Odd(space)).load_state(kept), model.world.load_state(kept))
+    with pytest.raises(ValueError, match=r"actions Discrete\(3, start=5\), and env has .*Discrete\(3\): give an env"):
+        model.set_env(Odd(spaces.Discrete(3)))
+    with pytest.raises(ValueError, match=r"counts actions from 0.*Discrete\(3, start=5\): shift them with gymnasium"):
+        agents.make("sb3-ppo", Odd(space))
+    world = Feedback(GymWorld(lambda: Odd(space), 4))
+    floor, obs = agents.make("random", world), world.reset(0)
+    for _ in range(8):
+        out = world.step(floor.predict(obs)[0])
+        obs = out.obs
+        for i, over in enumerate(out.terminated | out.truncated):
+            assert over or row(obs, i)["prev_action"] in (1, 2, 3)
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "MountainCar-v0", "Pendulum-v1", "Taxi-v4"])
@@ -338,6 +360,43 @@ def test_an_eval_callback_takes_over_the_moments_of_a_vec_normalize() -> None:
     moments: Any = evaluation.obs_rms
     assert not np.allclose(moments.var, 1)
     assert agents.make("gru", "CartPole-v1").get_vec_normalize_env() is None
+
+
+class Lives(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """A game of three lives: the first two that are lost end an episode, and the game goes on, as in Atari with SB3."""
+
+    lives = 0
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        if self.lives == 0:
+            self.lives, (self.obs, _) = 3, self.env.reset(**kwargs)
+        return self.obs, {}
+
+    def step(self, action: Any) -> Any:
+        self.obs, reward, terminated, truncated, info = self.env.step(action)
+        lost = self.lives > 1 and self.np_random.random() < 0.5
+        self.lives = 0 if terminated or truncated else self.lives - lost
+        return self.obs, min(float(reward), 0.5), terminated or lost, truncated, info
+
+
+@pytest.mark.parametrize("lives", [False, True])
+def test_episodes_are_logged_as_sb3_logs_them(lives: bool) -> None:
+    """Of a reward that was normalised the one that it was made of, and whole games."""
+
+    def cart_pole() -> gymnasium.Env[Any, Any]:
+        env = Monitor(gymnasium.make("CartPole-v1"))
+        return Lives(env) if lives else env
+
+    def look(scope: dict[str, Any], _: Any) -> bool:
+        told.extend(info["episode"] for info in scope["infos"] if "episode" in info)
+        return True
+
+    told: list[dict[str, Any]] = []
+    model = agents.make("gru", VecNormalize(DummyVecEnv([cart_pole] * 2)), num_steps=32, num_minibatches=1)
+    model.learn(1280, callback=look)
+    theirs = [(episode["r"], episode["l"]) for episode in told][-100:]
+    ours = [episode[:2] for episode in model.episodes.recent]
+    assert len(theirs) > 20 and ours[-20:] == theirs[-20:]
 
 
 def test_foreign_vec_envs_are_worlds() -> None:

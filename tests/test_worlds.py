@@ -369,3 +369,23 @@ def test_misuse_is_named() -> None:
         envs.make("TMaze-L11-v0", 3).load_state(world.state())
     with pytest.raises(ValueError, match="num_envs"):
         envs.make("TMaze-L10-v0", 0)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "other", "kwargs"),
+    [
+        ("CartPole-v1", "MountainCar-v0", {}),
+        ("MiniGrid-MemoryS7-v0", "MiniGrid-MemoryS9-v0", {"engine": "minigrid"}),
+        ("MiniGrid-MemoryS7-v0", "MiniGrid-MemoryS9-v0", {"engine": "envpool"}),
+    ],
+)
+def test_a_state_says_of_which_environment_it_is(env_id: str, other: str, kwargs: dict[str, Any]) -> None:
+    if kwargs.get("engine") == "envpool":
+        pytest.importorskip("envpool")
+    world = envs.make(env_id, 2, **kwargs)
+    world.reset(0)
+    state = world.state()
+    with pytest.raises(ValueError, match=f"this state is of {env_id}, this world is of {other}: make the world"):
+        envs.make(other, 2, **kwargs).load_state(state)
+    del state["env_id"]  # as earlier versions wrote it
+    world.load_state(state)
