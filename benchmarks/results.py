@@ -231,8 +231,9 @@ EXPERIMENTS = {
 EXPERIMENTS["equal-treasure-long"] = EXPERIMENTS["equal-treasure"]._replace(
     agents=everyone("flops=2e12"),
     why="Four times the budget of `equal-treasure`: everyone fetches more, and the order stays. The superposed agent "
-    "comes closer to a network without memory, and no further, with `superposed-detached` almost there. A GRU is, in greedy play, ahead "
-    "of that network by now: where things lie begins to count, and the matrix does not help with it yet.",
+    "comes closer to a network without memory, and no further, with `superposed-detached` almost there. A GRU is, in "
+    "greedy play, ahead of that network by now: where things lie begins to count, and the matrix does not help with it "
+    "yet.",
 )
 EXPERIMENTS |= {  # the same by the clock: about what `superposed` takes for the FLOPs above, on one quiet core
     name.replace("equal", "timed"): EXPERIMENTS[name]._replace(agents=everyone(budget), why=why)

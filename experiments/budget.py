@@ -7,6 +7,7 @@ import re
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -87,6 +88,21 @@ def bill(algorithm: Any) -> Bill:
     """Count what an algorithm costs, from its own `stats()`."""
     stats = algorithm.stats()
     return Bill(*(kind(stats[name]) for name, kind in zip(Bill._fields, 5 * (int,) + 2 * (float,), strict=True)))
+
+
+def grows(algorithm: Any, hp: Mapping[str, Any]) -> bool:
+    """Whether a step may cost more later than at the beginning."""
+    return bool(hp.get("grow")) or getattr(algorithm, "grows", False)
+
+
+def multiples(algorithm: Any, hp: Mapping[str, Any]) -> dict[str, int]:
+    """Environment steps that a budget is a multiple of, by its kind.
+
+    Given FLOPs, an agent that grows stops before the first rollout that it cannot pay for as a whole.
+    """
+    least = getattr(algorithm, "iteration_steps", hp["num_envs"])
+    whole = hp["num_envs"] * hp["num_steps"] if grows(algorithm, hp) else least
+    return dict.fromkeys(KINDS, least) | {"flops": whole}
 
 
 class Meter:

@@ -23,9 +23,10 @@ from tqdm import tqdm
 
 import envs
 from agents import checkpoint
+from envs import Transition
 from experiments.budget import Bill, Clock, Meter, bill, human, peak_memory
 from experiments.config import RunConfig
-from experiments.evaluation import batch_size, evaluate
+from experiments.evaluation import Watch, batch_size, evaluate
 from experiments.logs import Monitor, RunLogger, say
 from experiments.stream import Course
 
@@ -43,6 +44,18 @@ class Stop(Exception):
     def __init__(self, signum: int = 0) -> None:
         super().__init__(signum)
         self.signum = signum
+
+
+class Deadline(Watch):
+    """Breaks an evaluation off, with Stop, once a clock has come to its limit."""
+
+    def __init__(self, clock: Clock, limit: float) -> None:
+        self._clock, self._limit = clock, limit
+
+    def step(self, actions: np.ndarray, out: Transition) -> None:
+        """Look at the clock."""
+        if self._clock.seconds >= self._limit:
+            raise Stop
 
 
 class RunCallback(BaseCallback):
@@ -214,11 +227,16 @@ class RunCallback(BaseCallback):
         returns, successes = np.array(self.recent).T
         return float(np.mean(returns if np.isnan(successes).all() else successes[~np.isnan(successes)]))
 
-    def _evaluate(self, step: int) -> float:
+    def _evaluate(self, step: int) -> float | None:
+        """Score of an evaluation; None, and nothing is logged, where the time of the run was over before it was."""
         world = envs.make(self.config.env, batch_size(self.config.eval_episodes), **self.config.env_kwargs)
         try:
             # Greedy, hence without a draw from the random streams that training goes on with.
-            episodes = evaluate(self.model, world, self.config.eval_episodes, self.config.seed + EVAL_SEED)
+            late = Deadline(self.clock, self.seconds_limit)
+            seed = self.config.seed + EVAL_SEED
+            episodes = evaluate(self.model, world, self.config.eval_episodes, seed, watches=[late])
+        except Stop:  # what had ended by then are the short episodes
+            return None
         finally:
             world.close()
         found = {

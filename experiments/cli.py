@@ -108,8 +108,8 @@ def _decided(args: Any, scale: tuple[float, ...]) -> set[str]:
 
 
 def _check_flags(kind: type, argv: list[str]) -> None:
-    """ValueError for a hyperparameter that is given as a flag, as other programs have them."""
-    every = _hyperparameters() - set(configs.names(kind))
+    """ValueError for a hyperparameter that is given as a flag, as in other programs, and a setting under two names."""
+    every, spelled = _hyperparameters() - set(configs.names(kind)), dict[str, str]()
     for word in argv:
         name = word.removeprefix("--").partition("=")[0].replace("-", "_")
         if word.startswith("--") and (name == "hp" or name in every):
@@ -117,6 +117,10 @@ def _check_flags(kind: type, argv: list[str]) -> None:
             raise ValueError(
                 f"hyperparameters are --hp.NAME VALUE: write --hp.{wanted} instead of {word.partition('=')[0]}."
             )
+        if _is_flag(word):
+            flag, setting = word.partition("=")[0].replace("_", "-"), {"_n": "budget", **ALIASES}.get(name, name)
+            if (first := spelled.setdefault(setting, flag)) != flag:
+                raise ValueError(f"{first} and {flag} are two names of one setting: leave out one of them.")
 
 
 def _hyperparameters() -> set[str]:
@@ -180,6 +184,8 @@ def read_file(kind: type[T], path: Path) -> tuple[T, dict[str, Any]]:
         if name not in names and name in _hyperparameters():
             raise ValueError(f"{key} in {path} is a hyperparameter: write it below a line [hp].")
         configs.known(name, [*names, "hp"], f"key in {path}:")
+        if name in values:
+            raise ValueError(f"{key} in {path} is another name of {name}, which stands there: leave out one of them.")
         if isinstance(value, dict):
             value = tuple(f"{k}={json.dumps(v, default=str)}" for k, v in value.items())
         values[name] = value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -113,9 +114,15 @@ def hyperparameters(config: RunConfig) -> Any:
     given = agents.get(config.agent).width in config.hp
     if config.scale is None or given or (config.agent, config.scale) == ("superposed", 1):
         return hyper
-    world = envs.make(config.env, 1, **config.env_kwargs)
+    return _scaled(config.agent, hyper, config.scale, config.env, json.dumps(config.env_kwargs))
+
+
+@functools.cache  # the same for every seed and budget, and some fifteen networks are built to find it
+def _scaled(agent: str, hyper: Any, scale: float, env_id: str, env_kwargs: str) -> Any:
+    """Turn the width of an agent to a number of trained parameters, see `agents.scaled`; `env_kwargs` is JSON."""
+    world = envs.make(env_id, 1, **json.loads(env_kwargs))
     try:
-        return agents.scaled(config.agent, hyper, world, config.scale)
+        return agents.scaled(agent, hyper, world, scale)
     finally:
         world.close()
 
@@ -187,7 +194,7 @@ def convert(hint: Any, value: Any) -> Any:
         return None
     if hint is bool and str(value).lower() in ("true", "false", "1", "0", "yes", "no"):
         return str(value).lower() in ("true", "1", "yes")
-    if hint is int and not isinstance(value, bool) and float(value) == int(float(value)):
+    if hint is int and not isinstance(value, bool) and float(value) == int(float(value)) and abs(float(value)) < 2**63:
         return int(value) if isinstance(value, int) else int(float(value))  # 1e6 is a whole number, too
     if hint is float and not isinstance(value, bool):
         return float(value)

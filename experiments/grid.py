@@ -30,6 +30,8 @@ from experiments.logs import say
 ROOT = Path(__file__).resolve().parent.parent
 POLL = 0.2
 """Seconds between two looks at the workers."""
+NOT_BEGUN = "not begun"
+"""Message of a job that a signal left out."""
 
 
 class Outcome(NamedTuple):
@@ -99,7 +101,7 @@ def check(configs: list[RunConfig], resume: bool = False, force: bool = False) -
     for job in jobs:
         run.check(job, resume or run.started(job), force)
     if force:
-        plan.estimate(jobs, 1.0)
+        plan.table(jobs)  # raises where a budget pays for nothing
         with ExitStack() as held:
             full = [job.folder for job in jobs if job.folder.exists()]
             for folder in full:  # all of them before the first is emptied
@@ -142,7 +144,7 @@ def run_jobs(
                     outcomes[worker.config.folder] = outcome
                     display.end(outcome)
     display.close()
-    left = {config.folder: Outcome(config, 128 + stopped[0], "not begun") for config in waiting if stopped}
+    left = {config.folder: Outcome(config, 128 + stopped[0], NOT_BEGUN) for config in waiting if stopped}
     return [(outcomes | left)[config.folder] for config in configs]
 
 
@@ -240,11 +242,14 @@ def title(config: RunConfig) -> str:
 def failures(outcomes: list[Outcome]) -> str:
     """List the jobs that failed with their last words and logs; empty if none did."""
     failed = [o for o in outcomes if o.exit_code]
+    begun = [o for o in failed if o.message != NOT_BEGUN]
     if not failed:
         return ""
     rows = [
-        f"  {title(o.config)}: exit {o.exit_code}, {o.message}\n    log: {o.config.folder / 'log.txt'}" for o in failed
+        f"  {title(o.config)}: exit {o.exit_code}, {o.message}\n    log: {o.config.folder / 'log.txt'}" for o in begun
     ]
+    if others := len(failed) - len(begun):
+        rows.append(f"  {others} had not begun")
     return "\n".join([f"{len(failed)} of {len(outcomes)} jobs did not finish:", *rows])
 
 

@@ -29,10 +29,13 @@ def enough_memory() -> Iterator[None]:
         yield
     except (MemoryError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in reason:
+        too_much = any(words in reason for words in ("can't allocate memory", "calculation overflowed"))
+        if not (too_much or isinstance(error, MemoryError | torch.OutOfMemoryError)):
             raise
+        if len(reason) > 120:  # how much stands at the end
+            reason = f"... {reason[-120:].partition(' ')[2]}"
         raise ValueError(
-            f"not enough memory ({reason[-120:]}): make smaller what was made large, for example --scale, --num-envs, "
+            f"not enough memory ({reason}): make smaller what was made large, for example --scale, --num-envs, "
             "--hp.dim, --hp.num_steps or --hp.hidden."
         ) from error
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 import envs
 from experiments import config as configs
 from experiments import run, stream
-from experiments.budget import Bill, Budget, bill, human
+from experiments.budget import Bill, Budget, bill, human, multiples
 from experiments.config import RunConfig
 
 T = TypeVar("T")
@@ -48,18 +48,28 @@ def table(jobs: list[RunConfig]) -> str:
 
 
 def estimate(jobs: list[RunConfig], usual: float) -> tuple[float, float]:
-    """FLOPs and seconds that jobs need from their beginning; `usual` FLOPs a second where no past run tells."""
-    flops, seconds = 0.0, 0.0
-    for used, lasts, _ in _priced(jobs):
-        flops += used
-        seconds += lasts or used / usual
-    return flops, seconds
+    """FLOPs and seconds that jobs need from their beginning; `usual` FLOPs a second where no past run tells.
+
+    A budget of FLOPs or seconds is the answer by itself: only where it is of steps, what they cost is counted.
+    """
+    rates = _rates({Path(job.logdir) for job in jobs})
+    needs, stepwise = list[tuple[float, float]](), list[RunConfig]()
+    for job in jobs:
+        budget = Budget.parse(job.budget)
+        if budget.kind == "flops":
+            needs.append((budget.amount, budget.amount / (_rate(job, rates) or usual)))
+        elif budget.kind == "seconds":
+            needs.append((0.0, budget.amount))
+        else:
+            stepwise.append(job)
+    needs += [(used, lasts or used / usual) for used, lasts, _ in _priced(stepwise)]
+    return sum(used for used, _ in needs), sum(lasts for _, lasts in needs)
 
 
 def _priced(jobs: list[RunConfig]) -> Iterator[tuple[float, float, tuple[str, ...]]]:
     """FLOPs, seconds and cells of every job, see `_row`; the seeds of an agent share a bill."""
     rates = _rates({Path(job.logdir) for job in jobs})
-    bills: dict[str, tuple[Bill, int]] = {}
+    bills: dict[str, tuple[Bill, dict[str, int]]] = {}
     for job in jobs:
         kind = configs.fingerprint(replace(job, seed=0, budget=""))
         if kind not in bills:
@@ -81,26 +91,28 @@ def state(job: RunConfig) -> str:
     return f"at {human(result['steps'])}" if result else "begun"
 
 
-def _bill(job: RunConfig) -> tuple[Bill, int]:
-    """The bill of a job, and the environment steps that its budget is a multiple of."""
+def _bill(job: RunConfig) -> tuple[Bill, dict[str, int]]:
+    """The bill of a job, and the environment steps that its budget is a multiple of, by its kind."""
     world = envs.make(job.env, job.hp["num_envs"], **job.env_kwargs)
     try:
         algorithm = configs.build(job, world)
-        return bill(algorithm), getattr(algorithm, "iteration_steps", world.num_envs)
+        return bill(algorithm), multiples(algorithm, job.hp)
     finally:
         world.close()
 
 
-def _row(job: RunConfig, cost: Bill, multiple: int, rates: dict[str, float]) -> tuple[float, float, tuple[str, ...]]:
+def _row(
+    job: RunConfig, cost: Bill, multiples: dict[str, int], rates: dict[str, float]
+) -> tuple[float, float, tuple[str, ...]]:
     """FLOPs, seconds (0 where no past run tells) and the cells of a job."""
     budget = Budget.parse(job.budget)
     try:
-        steps = budget.steps(cost.flops_per_training_step, multiple)
+        steps = budget.steps(cost.flops_per_training_step, multiples[budget.kind])
         steps = steps and stream.whole(job, steps)
     except ValueError as error:  # of many jobs: which
         raise ValueError(f"{job.label} on {job.env}: {error}") from None
     flops = (steps or 0) * cost.flops_per_training_step
-    rate = next((rates[key] for key in _kinds(job.label, job.agent, job.env) if key in rates), 0.0)
+    rate = _rate(job, rates)
     seconds = budget.amount if steps is None else flops / rate if rate else 0.0
     cells = (
         str(job.folder),
@@ -113,6 +125,11 @@ def _row(job: RunConfig, cost: Bill, multiple: int, rates: dict[str, float]) -> 
         human(cost.state_bytes),
     )
     return flops, seconds, cells
+
+
+def _rate(job: RunConfig, rates: dict[str, float]) -> float:
+    """FLOPs per second of past runs like this one; 0 where there are none."""
+    return next((rates[key] for key in _kinds(job.label, job.agent, job.env) if key in rates), 0.0)
 
 
 def _rates(logdirs: set[Path]) -> dict[str, float]:

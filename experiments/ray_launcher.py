@@ -8,6 +8,7 @@ goes on when it is retried on another node.
 from __future__ import annotations
 
 import os
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ def run_jobs(
     `address`, RunError as `grid.check` does. Ctrl-C lets the running jobs save and stop.
     """
     ray = _ray()
+    if address:
+        _answers(address)
     jobs = [replace(job, logdir=str(Path(job.logdir).absolute())) for job in grid.check(configs, resume, force)]
     if not ray.is_initialized():
         here = {} if address else {"include_dashboard": False}
@@ -77,3 +80,14 @@ def _ray() -> Any:
     except ImportError as error:
         raise ImportError("--launcher ray needs Ray, which is not installed: pip install 'ray>=2.40,<3'") from error
     return ray
+
+
+def _answers(address: str) -> None:
+    """ConnectionError where nothing listens at HOST:PORT: Ray would try for minutes. It finds "auto" by itself."""
+    host, _, port = address.rpartition("//")[2].rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise ConnectionError(f"nothing answers at {address} ({error})") from error

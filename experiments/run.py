@@ -33,7 +33,7 @@ import torch
 from agents import checkpoint
 from experiments import config as configs
 from experiments import limits, provenance, stream
-from experiments.budget import Bill, Budget, Meter, bill, human, peak_memory
+from experiments.budget import Bill, Budget, Meter, bill, grows, human, multiples, peak_memory
 from experiments.callback import RunCallback, Stop, signals
 from experiments.config import RunConfig
 from experiments.logs import Monitor, RunLogger, say
@@ -129,12 +129,8 @@ def train(config: RunConfig, *, resume: bool = False, force: bool = False, progr
 
 def _steps(config: RunConfig, budget: Budget, cost: Bill, algorithm: Any) -> int | None:
     """Environment steps to reach; None where the clock, or the FLOPs of an agent that grows, decide."""
-    least = getattr(algorithm, "iteration_steps", config.hp["num_envs"])
-    grows = bool(config.hp.get("grow")) or getattr(algorithm, "grows", False)
-    if grows and budget.kind == "flops":  # it stops before the first rollout that it cannot pay for as a whole
-        budget.steps(cost.flops_per_training_step, max(least, config.hp["num_envs"] * config.hp["num_steps"]))
-        return None
-    return budget.steps(cost.flops_per_training_step, least)
+    steps = budget.steps(cost.flops_per_training_step, multiples(algorithm, config.hp)[budget.kind])
+    return None if budget.kind == "flops" and grows(algorithm, config.hp) else steps
 
 
 def _refuse_less(config: RunConfig, budget: Budget, state: Any, steps: int | None) -> None:

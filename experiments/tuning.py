@@ -196,7 +196,7 @@ def _optuna() -> Any:
         import optuna
     except ImportError as error:
         raise ImportError("tuning needs Optuna, which is not installed: pip install 'optuna>=4,<5'") from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # its warnings are tracebacks of what is an error here
     return optuna
 
 

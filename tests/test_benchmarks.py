@@ -14,7 +14,7 @@ from compiled import CompiledActor
 
 import agents
 import envs
-from experiments import run
+from experiments import plan, run
 from experiments.config import RunConfig, resolve
 
 
@@ -102,6 +102,11 @@ def test_the_plan_can_be_done_in_parts(tmp_path: Path, capsys: pytest.CaptureFix
     flags = ["equal-rewrite", "--logdir", str(tmp_path), "--page", str(tmp_path / "page.md"), "--workers", "1"]
     part = ["--agents", "gru", "none", "--scales", "1", "--seeds", "100"]
     assert results.main([*flags, *part, "--dry-run"]) == 0
+    assert "2 runs,    2 left:  800GFLOP" in capsys.readouterr().out
+    with pytest.MonkeyPatch.context() as patch:  # budgets of FLOPs and of seconds are known without counting any step
+        patch.delattr(plan, "_bill")
+        assert results.main(["timed-rewrite", *flags[1:], *part, "--dry-run"]) == 0
+        assert results.main([*flags, *part, "--dry-run"]) == 0
     assert "2 runs,    2 left:  800GFLOP" in capsys.readouterr().out
     assert results.main(["recall", *flags[1:], "--no-train"]) == 0
     assert "nothing is finished" in capsys.readouterr().out and not list(tmp_path.iterdir())

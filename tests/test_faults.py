@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import pickle
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from safetensors.torch import save as to_bytes
 
 import agents
 from agents import checkpoint
-from experiments import run
+from experiments import grid, run, tuning
 from experiments.config import RunConfig, resolve
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -259,3 +260,15 @@ def test_who_looks_whether_a_run_is_claimed_does_not_keep_it(tmp_path: Path) -> 
         threading.Timer(0.1, lambda: fcntl.flock(looks, fcntl.LOCK_UN)).start()
         with run.lock(tmp_path):
             assert run.claimed(tmp_path)
+
+
+def test_a_trial_that_fails_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("optuna")
+    monkeypatch.setattr(logging.getLogger("optuna"), "propagate", True)
+    monkeypatch.setattr(grid, "run_jobs", lambda jobs, *_, **__: [grid.Outcome(jobs[0], 1, "error: out of disk")])
+    words = ["--agent", "gru", "--env", "RecallMix-N8-D16-v0", "--seed", "0", "--trials", "1", "--logdir"]
+    with pytest.raises(run.RunError, match="out of disk"):
+        tuning.main([*words, str(tmp_path)])
+    assert not caplog.records

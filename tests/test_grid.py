@@ -112,6 +112,14 @@ def test_the_plan_says_what_is_done_and_what_it_costs(tmp_path: Path) -> None:
         assert not run.claimed(new.folder)
 
 
+def test_failures_are_collected(tmp_path: Path) -> None:
+    fine, crashed, *_ = jobs(tmp_path)
+    outcomes = [grid.Outcome(fine, 0, "fine"), grid.Outcome(crashed, -11, "bang")]
+    assert grid.exit_code(outcomes) == 1 and grid.exit_code(outcomes[:1]) == 0 == grid.exit_code([])
+    report = grid.failures(outcomes)
+    assert "1 of 2 jobs" in report and "seed1" in report and "bang" in report and "log.txt" in report
+
+
 # -- restarts ------------------------------------------------------------
 
 
@@ -197,7 +205,8 @@ def test_jobs_that_a_signal_left_out_are_not_done(tmp_path: Path) -> None:
         threading.Timer(0.5, signal.raise_signal, (signal.SIGINT,)).start()
         outcomes = grid.run_jobs(held, workers=2)
     assert [(o.exit_code, o.message) for o in outcomes] == [(130, "not begun")] * 2
-    assert grid.exit_code(outcomes) == 130 and "2 of 2 jobs did not finish" in grid.failures(outcomes)
+    assert grid.exit_code(outcomes) == 130
+    assert grid.failures(outcomes) == "2 of 2 jobs did not finish:\n  2 had not begun"
 
 
 def test_five_kills_change_nothing(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ PLANS: list[tuple[list[object], str]] = [
     (["--budget", "seconds=nan"], "positive"),
     (["--budget", "steps=inf"], "positive"),
     (["--budget", "steps=3"], "give at least steps=64"),
+    (["--budget", "flops=1e9", "--total-timesteps", 64], "--budget and --total-timesteps are two names of one setting"),
     (["--budget", "flops=10"], "give at least flops="),
     (["--scale", 0], "scale"),
     (["--scale", -4], "scale"),
@@ -83,6 +84,7 @@ PLANS: list[tuple[list[object], str]] = [
     (["--seed", -1], "seed"),
     (["--num-threads", 100_000], "--num-threads must be at most 1024, got 100000"),
     (["--agent", "sb3-ppo", "--budget", "steps=10"], "give at least steps=16384,"),
+    (["--agent", "sb3-ppo", "--hp.n_steps", 8, "--hp.batch_size", 1], "sb3-ppo cannot be made"),
     (["--save-every", -5], "--save-every"),
     (["--eval-every", 8, "--eval-episodes", 0], "--eval-episodes"),
     (["--device", "abacus"], "abacus"),
@@ -101,6 +103,7 @@ PLANS: list[tuple[list[object], str]] = [
     (["--name", "β"], "--name 'β' cannot be part of a folder's name as it is.*for example unnamed"),
     (["--name", "a b"], "for example a-b"),
     (["--hp.hidden", "inf"], "must be int, got 'inf'"),
+    (["--hp.hidden", "1e30"], "must be int, got '1e30'"),
     (["--device", "meta"], "--device meta cannot be used here"),
     (["--config", "nowhere.toml"], "cannot read nowhere.toml"),
 ]
@@ -131,6 +134,7 @@ FILES: dict[str, tuple[str, str]] = {
     "resume.toml": (f'env = "{ENV}"\nresume = true', "resume.toml cannot be True:"),
     "inner.toml": (f'env = "{ENV}"\n[hp]\nhiden = 3', "hiden"),
     "number.toml": ("env = 3", "cannot be 3"),
+    "twice.toml": (f'env = "{ENV}"\nbudget = 64\nsteps = 65', "is another name of budget"),
     "budget.toml": (f'env = "{ENV}"\nbudget = [1]', "needs a number"),
     "tuple.toml": (f'env = "{ENV}"\n[hp]\ndim = [64, 256]', "must be int, got [64, 256]"),
     "table.toml": (f'env = "{ENV}"\n[hp]\nlearning_rate = {{a = 1}}', "must be float"),
@@ -278,8 +282,8 @@ def test_nothing_was_begun_where_nothing_can_be_written(tmp_path: Path) -> None:
 
 def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.argv", ["train.py"])
-    for needy in (np.empty, torch.empty):
-        assert cli.guard(lambda _, f=needy: f(1 << 58)) == 1  # type: ignore[misc]
+    for needy, size in ((np.empty, 1 << 58), (torch.empty, 1 << 58), (torch.empty, (3 << 60, 32))):
+        assert cli.guard(lambda _, f=needy, n=size: f(n)) == 1  # type: ignore[misc]
         said = capsys.readouterr().err
         assert said.startswith("error: not enough memory (") and said.count("\n") == 1
     with pytest.raises(RuntimeError, match="another"):

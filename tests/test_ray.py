@@ -79,3 +79,8 @@ def test_a_node_dies_and_every_run_ends_once(tmp_path: Path) -> None:
         assert (result["status"], result["steps"]) == ("finished", 2048) and last(job)
         assert (job.folder / "log.txt").read_text().count("finished") == 1  # trained once
     assert sum(starts(job) for job in work) <= 13  # of those under way, only that of the dead node may begin again
+
+
+def test_an_address_where_nobody_listens(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionError, match=r"nothing answers at 127\.0\.0\.1:1 "):
+        ray_launcher.run_jobs(jobs(tmp_path), "127.0.0.1:1")

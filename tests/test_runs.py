@@ -20,7 +20,7 @@ import agents
 import envs
 from agents import checkpoint
 from envs.gym_world import GymWorld
-from experiments import aggregate, budget, compare, grid, run
+from experiments import aggregate, budget, compare, plan, run
 from experiments import config as configs
 from experiments.callback import Progress, RunCallback
 from experiments.config import RunConfig
@@ -225,8 +225,13 @@ def test_steps_and_flops_are_never_exceeded(tmp_path: Path) -> None:
         run.train(small(tmp_path, budget="steps=7", name="tiny"))
 
 
+def clock_of_reads(patch: pytest.MonkeyPatch) -> None:
+    """Let the clock go on by a millisecond each time that it is read, however long that took."""
+    reads = itertools.count()
+    patch.setattr(budget.Clock, "seconds", property(lambda self: next(reads) / 1000))
+
+
 def test_seconds_end_the_run_and_drive_the_schedules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a clock that goes on by a millisecond each time that it is read, however long that took."""
     began: list[float] = []
     original = RunCallback.at_boundary
 
@@ -234,8 +239,7 @@ def test_seconds_end_the_run_and_drive_the_schedules(tmp_path: Path, monkeypatch
         began.append(self.clock.seconds)
         original(self)
 
-    reads = itertools.count()
-    monkeypatch.setattr(budget.Clock, "seconds", property(lambda self: next(reads) / 1000))
+    clock_of_reads(monkeypatch)
     monkeypatch.setattr(RunCallback, "at_boundary", at_boundary)
     result = run.train(small(tmp_path, budget="seconds=1"))
     assert result.status == "finished" and 1 <= result.seconds
@@ -247,8 +251,7 @@ def test_seconds_end_the_run_and_drive_the_schedules(tmp_path: Path, monkeypatch
 def test_steps_after_seconds_are_not_exceeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock ends a run of SB3 in the middle of a rollout; the next one is a whole one again."""
     with monkeypatch.context() as patch:
-        reads = itertools.count()
-        patch.setattr(budget.Clock, "seconds", property(lambda self: next(reads) / 1000))
+        clock_of_reads(patch)
         config = small(tmp_path, agent="sb3-ppo", hp={"num_envs": 8, "n_steps": 100, "batch_size": 800})
         first = run.train(replace(config, budget="seconds=1"))
     assert first.status == "finished" and first.steps % 800
@@ -273,8 +276,8 @@ def test_a_resumed_clock_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_no_evaluation_begins_when_the_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reads, began = itertools.count(), list[float]()
-    monkeypatch.setattr(budget.Clock, "seconds", property(lambda self: next(reads) / 1000))
+    began = list[float]()
+    clock_of_reads(monkeypatch)
 
     def evaluated(self: RunCallback, step: int) -> float:
         began.append(self.clock.seconds)
@@ -285,17 +288,20 @@ def test_no_evaluation_begins_when_the_time_is_over(tmp_path: Path, monkeypatch:
     assert began and max(began) < 1.005
 
 
+def test_an_evaluation_is_broken_off_when_the_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock_of_reads(monkeypatch)
+    result = run.train(small(tmp_path, budget="seconds=1", eval_every=1, eval_episodes=6400))
+    assert result.status == "finished" and result.seconds < 1.02 and "eval/mean_reward" not in result.scores
+
+
 def test_a_growing_agent_needs_a_whole_rollout(tmp_path: Path) -> None:
     config = small(tmp_path, agent="gru-growing")
     flops = budget.bill(configs.build(configs.resolve(config), envs.make(config.env, 8))).flops_per_training_step
-    with pytest.raises(ValueError, match="flops"):
-        run.train(replace(config, budget=f"flops={flops * 100}"))
+    job = configs.resolve(replace(config, budget=f"flops={flops * 100}"))
+    for begin in (run.train, lambda job: plan.table([job])):
+        with pytest.raises(ValueError, match="is less than one iteration of this agent: give at least flops="):
+            begin(job)
     assert not config.folder.exists()
-
-
-def test_hyperparameters_that_do_not_go_together_are_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="sb3-ppo cannot be made"):
-        run.train(small(tmp_path, agent="sb3-ppo", hp={"num_envs": 8, "n_steps": 8, "batch_size": 1}))
 
 
 def test_a_run_with_other_settings_is_not_done(tmp_path: Path) -> None:
@@ -374,13 +380,6 @@ def test_aggregate_averages_seeds(tmp_path: Path) -> None:
     assert steps[-1] == 70  # what all seeds have reached
     np.testing.assert_allclose(mean, steps + 1.0, atol=1e-5)
     assert (curves["low"][1] < mean).all() and (mean < curves["high"][1]).all()
-
-
-def test_failures_are_collected(tmp_path: Path) -> None:
-    outcomes = [grid.Outcome(small(tmp_path), 0, "fine"), grid.Outcome(small(tmp_path, seed=1), -11, "bang")]
-    assert grid.exit_code(outcomes) == 1 and grid.exit_code(outcomes[:1]) == 0 == grid.exit_code([])
-    report = grid.failures(outcomes)
-    assert "1 of 2 jobs" in report and "seed1" in report and "bang" in report and "log.txt" in report
 
 
 # -- Stable-Baselines3 ------------------------------------------------------------
