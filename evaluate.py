@@ -161,7 +161,8 @@ def play(
         film_it = args.video and env_id == played[0][1]
         filmed = [Film() if film_it else Film(PAGE_FRAMES)] if film_it or (args.report and not args.mice) else []
         kept = [labyrinth_page.Chronicle()] if args.mice else []
-        logs = [LifeLog(args.tensorboard_log, str(who), env_id)] if args.tensorboard_log else []
+        called = " ".join([str(who), *(f"{key}={value}" for key, value in change.items())])
+        logs = [LifeLog(args.tensorboard_log, called, env_id)] if args.tensorboard_log else []
         act = logs[0].before if logs else None
         try:
             label = names[who] if isinstance(who, Path) else ""

@@ -103,7 +103,9 @@ def get(name: str) -> Agent:
 
 
 def make(name: str, env: Any, seed: int = 0, device: str = "cpu", **settings: Any) -> Any:
-    """Build an agent by name; `settings` are fields of its config. For an id, gamma is what the id recommends.
+    """Build an agent by name; `settings` are fields of its config.
+
+    For an id, gamma of an agent that is trained is what the id recommends.
 
     Raises:
         ValueError: if there is no agent of this name, or a setting is out of range.
@@ -114,7 +116,7 @@ def make(name: str, env: Any, seed: int = 0, device: str = "cpu", **settings: An
     for wrong in sorted(set(settings) - known):
         hint = did_you_mean(wrong, known)
         raise TypeError(f"{name} has no setting {wrong!r}.{hint} Settings: {', '.join(sorted(known)) or 'none'}.")
-    advised = envs.settings(env) if isinstance(env, str) else {}
+    advised = envs.settings(env) if isinstance(env, str) and agent.trained else {}
     config = agent.config(**({key: value for key, value in advised.items() if key in known} | settings))
     limits.check(config)
     return agent.build(config, env, seed, device)

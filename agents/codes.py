@@ -99,3 +99,8 @@ def empty_percept(lives: int, facts: int, actions: int, drives: int) -> Percept:
         np.zeros(lives, np.bool_),
         np.zeros((lives, drives), np.int64),
     )
+
+
+def first(percept: Percept, lives: int) -> Percept:
+    """The buffers of the first lives: a batch may be smaller than the world."""
+    return Percept(*(part[:lives] for part in percept))

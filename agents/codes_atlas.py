@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from agents.codes import empty_percept, plan
+from agents.codes import empty_percept, first, plan
 from agents.codes_maze import HEADINGS, TURNS, MazeCodes, look
 from agents.lattice import CODE
 from agents.life import EXPLORE, Life, LifetimeConfig, Percept
@@ -78,7 +78,7 @@ class AtlasCodes(MazeCodes):
     def perceive(self, face: Face, life: Life, obs: Obs, starts: np.ndarray) -> Percept:
         """See `Encoder`."""
         assert isinstance(obs, dict)
-        percept, senses = self._percept, life.senses
+        percept, senses = first(self._percept, len(starts)), life.senses
         new = obs["new_trial"] > 0
         senses[np.ix_(new, np.array([_X, _Y, _LENGTH]))] = 0
         senses[starts, _CONTEXTS] = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from agents.codes import empty_percept, plan
+from agents.codes import empty_percept, first, plan
 from agents.keydoor_searcher import grand_tour
 from agents.lattice import CODE
 from agents.life import Life, LifetimeConfig, Percept
@@ -43,7 +43,8 @@ class KeyDoorCodes:
 
     def perceive(self, face: Face, life: Life, obs: Obs, starts: np.ndarray) -> Percept:
         """See `Encoder`."""
-        view, percept, senses = obs["obs"] if isinstance(obs, dict) else obs, self._percept, life.senses
+        view, senses = obs["obs"] if isinstance(obs, dict) else obs, life.senses
+        percept = first(self._percept, len(starts))
         xy = np.rint((view[:, :2] + 1) * (self._size - 1) / 2).astype(np.int64)
         new, found, held = view[:, 3] > 0, view[:, 2] > 0, senses[:, _HOLDS].astype(np.int64)
         drive = np.where(held == 1, _DOOR, _KEY)

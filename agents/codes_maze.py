@@ -6,7 +6,7 @@ import numpy as np
 from gymnasium.spaces import Dict
 from numba import njit
 
-from agents.codes import empty_percept, plan
+from agents.codes import empty_percept, first, plan
 from agents.life import EXPLORE, NO_PLAN, Life, LifetimeConfig, Percept
 from agents.lifetime_memory import Face
 from envs.atlas import Atlas
@@ -58,7 +58,7 @@ class MazeCodes:
     def perceive(self, face: Face, life: Life, obs: Obs, starts: np.ndarray) -> Percept:
         """See `Encoder`."""
         assert isinstance(obs, dict)
-        percept, senses = self._percept, life.senses
+        percept, senses = first(self._percept, len(starts)), life.senses
         if "x" in obs:
             senses[:, _X], senses[:, _Y] = obs["x"], obs["y"]
         else:

@@ -55,6 +55,16 @@ def is_single(obs: TensorObs, parts: Mapping[str, gym.Space[Any]]) -> bool:
     return found == shape
 
 
+def as_batch(obs: Any, parts: Mapping[str, gym.Space[Any]]) -> tuple[Any, int, bool]:
+    """One flat observation or a batch of B as a batch: (it, B, whether it was one). ValueError as `is_single`."""
+    first = to_tensors(obs, list(parts)[:1])
+    if not is_single(first, parts):
+        return obs, len(next(iter(first.values()))), False
+    if isinstance(obs, dict):
+        return {name: np.asarray(part)[None] for name, part in obs.items()}, 1, True
+    return np.asarray(obs)[None], 1, True
+
+
 def on_device(obs: TensorObs, device: torch.device) -> TensorObs:
     """The same observations where the network is."""
     return {key: part.to(device) for key, part in obs.items()}

@@ -27,7 +27,7 @@ from agents.lifetime_memory import UNKNOWN, Face, forget, recall
 from agents.situations import internal, is_target, learn, same, step_of, visit
 from envs.kernels import below, seed_streams, uniform
 from envs.vec import as_world
-from envs.world import Obs, World
+from envs.world import World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +37,7 @@ class EndotaxisConfig(LifetimeTableConfig):
     places: int = 256
     """N, places that can be told apart; later ones are not planned over."""
     gamma: float = 0.3
-    """Decay of the signal in one step; below 1 / the largest eigenvalue of the adjacency, or it diverges: in the open
-    rooms of DarkKeyDoor take 0.25."""
+    """Decay of the signal in one step; less where it would diverge: in open rooms at most 0.25, in a labyrinth 1/3."""
     sweeps: int = 16
     """Relaxations of the signal in each decision."""
     alpha: float = 0.0
@@ -75,14 +74,14 @@ class Endotaxis(Lifetime):
 
     config: EndotaxisConfig
 
-    def initial_field(self, lives: int) -> Field:
-        """Lives that know nothing."""
+    @override
+    def initial_state(self, lives: int) -> Any:
         places, drives = self.config.places, self.encoder.plan.body.drives
         streams = np.zeros(lives, np.uint64)
         seed_streams(np.uint64(self.seed), streams)
         side = places if self.config.alpha > 0 else 0
         return Field(
-            self.initial_state(lives),
+            self._empty(lives),
             np.zeros((lives, places, CODE), np.int64),
             np.zeros((lives, 2), np.int64),
             np.zeros((lives, side, side), np.float32),
@@ -91,22 +90,21 @@ class Endotaxis(Lifetime):
         )
 
     @override
-    def predict(
-        self, observation: Obs, state: Any = None, episode_start: Any = None, deterministic: bool = True
-    ) -> tuple[np.ndarray, Any]:
-        lives = self._lives(observation)
-        starts = np.zeros(lives, np.bool_) if episode_start is None else np.asarray(episode_start, np.bool_)
-        if state is None:
-            state, starts = self.initial_field(lives), np.ones(lives, np.bool_)
-        for b in np.flatnonzero(starts).tolist():
-            clear(state.life, b)
-            for part in state[1:-1]:
-                part[b] = 0
-        percept = self.encoder.perceive(self.face, state.life, observation, starts)
-        directions, c = np.empty(lives, np.int64), self.config
+    def _life(self, state: Any) -> Life:
+        life: Life = state.life
+        return life
+
+    @override
+    def _begin(self, state: Any, b: int) -> None:
+        clear(state.life, b)
+        for part in state[1:-1]:
+            part[b] = 0
+
+    @override
+    def _choose(self, state: Any, percept: Percept, out: np.ndarray) -> None:
+        c = self.config
         rates = np.array([c.gamma, c.alpha, c.epsilon, c.sweeps])
-        _climb(self.face, self.encoder.plan.body, state, rates, percept, directions)
-        return self.encoder.act(state.life, percept, directions), state
+        _climb(self.face, self.encoder.plan.body, state, rates, percept, out)
 
     @override
     def vitals(self, state: Any) -> dict[str, float]:
@@ -119,7 +117,7 @@ class Endotaxis(Lifetime):
 
     @override
     def stats(self) -> dict[str, float]:
-        field = sum(part.nbytes for part in self.initial_field(1)[1:])
+        field = sum(part.nbytes for part in self.initial_state(1)[1:])
         stats = super().stats()
         return stats | {"state_bytes": stats["state_bytes"] + field}
 
@@ -172,6 +170,21 @@ def _survey(face: Face, body: Body, field: Field, b: int, goal: np.ndarray, next
 
 
 @internal
+def _limit(next_: np.ndarray) -> float:
+    """The largest gamma under which no signal can diverge, next_ (N, A).
+
+    That is 1 / the largest eigenvalue, which is at most the largest sqrt(d_i d_j) of two neighbours with d_i and d_j
+    neighbours each (Berman and Zhang 2001): 1/3 in a labyrinth, 0.35 in a maze, 1/4 in an open room.
+    """
+    degree, most = (next_ >= 0).sum(1), 1.0
+    for n in range(next_.shape[0]):
+        for a in range(next_.shape[1]):
+            if next_[n, a] >= 0:
+                most = max(most, float(degree[n] * degree[next_[n, a]]))
+    return most**-0.5
+
+
+@internal
 def _relax(signal: np.ndarray, goal: np.ndarray, next_: np.ndarray, gamma: float, count: int, sweeps: int) -> None:
     """Let the signal of every drive spread, v <- G + gamma A v; signal and goal (J, N)."""
     for j in range(signal.shape[0]):
@@ -203,6 +216,7 @@ def _climb(face: Face, body: Body, field: Field, rates: np.ndarray, percept: Per
     goal, next_ = np.zeros((body.drives, places), np.float32), np.empty((places, body.group.shape[0]), np.int64)
     for b in range(out.shape[0]):
         out[b] = -1
+        life.tally[b, 0] += 1
         if percept.renew[b]:
             forget(life.memory, b)
             life.tally[b, 2] = 0
@@ -225,7 +239,7 @@ def _climb(face: Face, body: Body, field: Field, rates: np.ndarray, percept: Per
                 for n in range(count):
                     field.signal[b, j, n] = (field.successor[b, n, :count] * goal[j, :count]).sum()
         else:
-            _relax(field.signal[b], goal, next_, gamma, count, sweeps)
+            _relax(field.signal[b], goal, next_, min(gamma, _limit(next_[:count])), count, sweeps)
         out[b] = _pursue(body, field, b, epsilon, percept.wishes[b], goal[:, :count], next_[here], here)
 
 

@@ -25,7 +25,8 @@ class LifetimeConfig:
     memory: Literal["superposed", "table"] = "superposed"
     """Inside of the map."""
     dim: int | None = None
-    """D, expansion of the superposed map, even; None: eight for each situation that the encoder expects."""
+    """D, expansion of the superposed map, a multiple of two a tile; None: what the encoder advises, eight or more for
+    each situation that it expects."""
     bytes: int = 1 << 20
     """Size of the table."""
     ball: int | None = None
@@ -94,7 +95,7 @@ class Budget(NamedTuple):
 
 
 class Life(NamedTuple):
-    """Everything that a batch of lives carries from step to step; all zeros but for the memory's keys."""
+    """Everything that a batch of lives carries from step to step; all zeros but for the memory's keys and the round."""
 
     memory: Memory
     queue: np.ndarray  # (B, Q, 4) int64

@@ -14,6 +14,7 @@ from agents.codes_atlas import AtlasCodes
 from agents.codes_keydoor import KeyDoorCodes
 from agents.codes_labyrinth import LabyrinthCodes
 from agents.codes_maze import MazeCodes
+from agents.encoder import as_batch, leaves
 from agents.lattice import CODE
 from agents.life import Body, Budget, Life, LifetimeConfig, Percept
 from agents.lifetime_memory import Face, Memory
@@ -37,6 +38,7 @@ class Lifetime:
 
     def __init__(self, world: World, config: LifetimeConfig, seed: int = 0) -> None:
         self.config, self.seed, self._room = config, seed, world.num_envs
+        self._spaces = leaves(world.observation_space)
         self.encoder: Encoder = encoder_of(world, config)
         plan = self.encoder.plan
         self.dim = plan.dim if config.dim is None else config.dim
@@ -47,9 +49,15 @@ class Lifetime:
             plan.across if config.across is None else config.across,
             plan.pull if config.pull is None else config.pull,
         )
+        if self.budget.ball <= len(plan.body.moves):
+            raise ValueError(
+                f"--hp.ball must be at least {len(plan.body.moves) + 1} here, a place and its neighbours, "
+                f"got {self.budget.ball}."
+            )
         self.queue = plan.queue if config.queue is None else config.queue
         self.face, _ = self._memory(1)
-        self._work = np.zeros(3)  # decisions, reads, writes of the lives played last
+        self._work = np.zeros(3)  # decisions, reads, writes so far
+        self._shapes = [array.shape[1:] for array in _arrays(self.initial_state(1))]
 
     def _memory(self, lives: int) -> tuple[Face, Memory]:
         config, plan = self.config, self.encoder.plan
@@ -59,8 +67,11 @@ class Lifetime:
             plan.widths, plan.guards, self.dim, plan.tiles, lives, config.tolerance, config.gate, self.seed
         )
 
-    def initial_state(self, lives: int) -> Life:
-        """Lives that know nothing."""
+    def initial_state(self, lives: int) -> Any:
+        """Lives that know nothing, for `predict`."""
+        return self._empty(lives)
+
+    def _empty(self, lives: int) -> Life:
         drives = self.encoder.plan.body.drives
         return Life(
             self._memory(lives)[1],
@@ -76,32 +87,59 @@ class Lifetime:
         )
 
     def predict(
-        self, observation: Obs, state: Life | None = None, episode_start: Any = None, deterministic: bool = True
-    ) -> tuple[np.ndarray, Life]:
-        """Act in a batch of lives: actions (B,) and the state, changed."""
-        lives = self._lives(observation)
-        starts = np.zeros(lives, np.bool_) if episode_start is None else np.asarray(episode_start, np.bool_)
-        if state is None:
-            state, starts = self.initial_state(lives), np.ones(lives, np.bool_)
-            self._work[:] = 0
-        for b in np.flatnonzero(starts).tolist():
-            clear(state, b)
-        percept = self.encoder.perceive(self.face, state, observation, starts)
-        directions = np.empty(lives, np.int64)
-        _decide(self.face, self.encoder.plan.body, state, self.budget, percept, directions)
-        self._work += lives, 0, 0
-        self._work[1:] = state.memory.work[:, :2].sum(0)
-        return self.encoder.act(state, percept, directions), state
+        self, observation: Obs, state: Any = None, episode_start: Any = None, deterministic: bool = True
+    ) -> tuple[np.ndarray, Any]:
+        """SB3's predict, for one observation or a batch: actions, () or (B,), and the state, changed in place.
 
-    def _lives(self, observation: Obs) -> int:
-        """The number of lives observed. ValueError if there are more than in the world that the agent was made for."""
-        lives = len(next(iter(observation.values())) if isinstance(observation, dict) else observation)
+        Args:
+            observation: one observation, or a batch of at most as many as the world has that the agent was made for.
+            state: what the last call returned, or `initial_state(B)`; None is the same as that.
+            episode_start: (B,) bool, True begins that life again first.
+            deterministic: changes nothing.
+
+        ValueError for more lives, or for a state of another batch or of other settings.
+        """
+        observation, lives, single = as_batch(observation, self._spaces)
         if lives > self._room:  # compiled loops would write beyond their arrays
             raise ValueError(
                 f"the agent was made for a world of {self._room} lives, got {lives}: "
                 "pass the world itself to agents.make"
             )
-        return lives
+        state = self.initial_state(lives) if state is None else state
+        self._check(state, lives)
+        life = self._life(state)
+        starts = life.tally[:, 0] == 0  # nothing decided yet
+        if episode_start is not None:
+            starts |= np.asarray(episode_start, np.bool_)
+        for b in np.flatnonzero(starts).tolist():
+            self._begin(state, b)
+        self._work[1:] -= life.memory.work[:, :2].sum(0)
+        percept = self.encoder.perceive(self.face, life, observation, starts)
+        directions = np.empty(lives, np.int64)
+        self._choose(state, percept, directions)
+        self._work += lives, *life.memory.work[:, :2].sum(0)
+        actions = self.encoder.act(life, percept, directions)
+        return (actions[0] if single else actions), state
+
+    def _check(self, state: Any, lives: int) -> None:
+        found = [array.shape for array in _arrays(state)]
+        if found != [(lives, *shape) for shape in self._shapes]:  # compiled loops would read beyond it
+            raise ValueError(
+                f"the state is one of {found[0][0]} lives, maybe of other settings, and {lives} are observed: "
+                "begin with state=None"
+            )
+
+    def _life(self, state: Any) -> Life:
+        """The life inside of a state."""
+        life: Life = state
+        return life
+
+    def _begin(self, state: Any, b: int) -> None:
+        clear(state, b)
+
+    def _choose(self, state: Any, percept: Percept, out: np.ndarray) -> None:
+        """Fill out (B,) with the directions that the lives take."""
+        _decide(self.face, self.encoder.plan.body, state, self.budget, percept, out)
 
     def vitals(self, state: Life) -> dict[str, float]:
         """How the lives stand, means over the batch, for a log."""
@@ -111,7 +149,7 @@ class Lifetime:
             "contexts": self.encoder.contexts(state),
             "known_places": places,
             "unplanned": unplanned / max(decisions, 1.0),
-            "reads": float(self._work[1] / max(self._work[0], 1)),  # of all lives since the first, as they are counted
+            "reads": float(self._work[1] / max(self._work[0], 1)),
             "writes": float(self._work[2] / max(self._work[0], 1)),
             "read_error": self._read_error(state),
         }
@@ -137,7 +175,7 @@ class Lifetime:
 
     def stats(self) -> dict[str, float]:
         """What it costs: nothing is trained, the frequencies are fixed; bytes of a life's map, queue and registers."""
-        memory, *rest = self.initial_state(1)
+        memory, *rest = self._empty(1)
         held = memory.bytes + sum(array.nbytes for array in rest)
         nothing = ("trained_parameters", "optimizer_bytes", "buffer_bytes", "flops_per_training_step")
         return dict.fromkeys(nothing, 0.0) | {
@@ -173,6 +211,11 @@ def encoder_of(world: World, config: LifetimeConfig) -> Encoder:
             "write an encoder (agents/codes.py says what it is) and add it to agents.lifetime.ENCODERS."
         )
     return ENCODERS[name](world, config)
+
+
+def _arrays(state: Any) -> list[np.ndarray]:
+    """All arrays of a state, in order."""
+    return [array for part in state for array in (_arrays(part) if isinstance(part, tuple) else [part])]
 
 
 def clear(life: Life, b: int) -> None:

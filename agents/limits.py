@@ -16,7 +16,9 @@ _SHARES = (
     "controller_dropout recycle gamma gae_lambda final_learning_rate write_cost_from tau exploration_fraction "
     "exploration_initial_eps exploration_final_eps epsilon"
 )
-_WEIGHTS = "l2_init clip_coef clip_range ent_coef vf_coef max_grad_norm kl_skip write_cost learning_starts noise"
+_WEIGHTS = (
+    "l2_init clip_coef clip_range ent_coef vf_coef max_grad_norm kl_skip write_cost noise tolerance learning_starts"
+)
 LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(_COUNTS.split(), (1, math.inf)),
     **dict.fromkeys(_SHARES.split(), (0, 1)),

@@ -56,7 +56,7 @@ class Ball(NamedTuple):
 
 @internal
 def imagine(face: Face, body: Body, life: Life, b: int, budget: Budget, ball: Ball) -> int:
-    """Fill the ball breadth-first from the agent's place; returns how many situations were found."""
+    """Fill the ball breadth-first from the agent's place; returns how many were found, 0 if not even that is known."""
     codes, rows, nexts, worn, unseen = ball
     actions = body.group.shape[0]
     codes[0] = life.place[b]
@@ -287,7 +287,7 @@ def decide(face: Face, body: Body, life: Life, b: int, budget: Budget, percept: 
     for k in range(budget.backups):
         back_up(face, body, life, b, budget, pop(life, b, k))
     for j in percept.wishes[b]:
-        if j < 0:
+        if j < 0 or size == 0:
             break
         choice = best(face, body, life, b, budget, ball, out, percept, j)
         if choice >= 0:

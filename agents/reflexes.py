@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from agents.encoder import as_batch, leaves
 from envs.kernels import seed_streams, uniforms
 from envs.oracle import has_oracle, oracle
 from envs.world import Obs, World
@@ -37,6 +38,7 @@ class Reflex:
 
     def __init__(self, world: World, seed: int = 0) -> None:
         self.world, self.num_envs = world, world.num_envs
+        self._spaces = leaves(world.observation_space)
         self._streams = np.zeros(world.num_envs, np.uint64)
         seed_streams(np.uint64(seed), self._streams)
 
@@ -56,12 +58,23 @@ class Reflex:
     def predict(
         self, observation: Obs, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[np.ndarray, State]:
-        """Return actions (B,) and the memory, which is the one passed in, written on."""
+        """Return actions (B,) and the memory, which is the one passed in, written on; B is that of the world.
+
+        ValueError for observations or a memory of another number of environments.
+        """
+        observation, seen, single = as_batch(observation, self._spaces)
         memory: State = self.initial_state() if state is None else state
+        if {seen, *map(len, memory)} != {self.num_envs}:
+            held = "".join(f" and a state of {len(part)}" for part in memory[:1])
+            raise ValueError(
+                f"the agent was made for a world of {self.num_envs} environments, got observations of {seen}{held}: "
+                "pass the world itself to agents.make"
+            )
         if episode_start is not None:
             for part in memory:
                 part[np.asarray(episode_start, np.bool_)] = 0
-        return self.act(observation, memory), memory
+        actions = self.act(observation, memory)
+        return (actions[0] if single else actions), memory
 
     def stats(self) -> dict[str, float]:
         """What it costs: nothing is trained, and no floating point operations to speak of; its memory, in bytes."""

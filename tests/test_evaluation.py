@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium import spaces
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_runs import SMALL, small
 
 import evaluate as evaluate_cli
@@ -164,6 +165,18 @@ def test_floors_are_kept_for_the_worlds_they_were_played_in(monkeypatch: pytest.
     assert key() == before
     monkeypatch.setattr(bounds, "_version", lambda package: "another")
     assert key() != before
+
+
+def test_every_setting_and_round_of_lives_has_a_curve_of_its_own(tmp_path: Path) -> None:
+    words = ["--agent", "lifetime-table", "--env", "Labyrinth-Depth4-v0", "--env-kwargs", "life=450", "--no-bounds"]
+    hp = ["--hp.bytes", "2000", "4000"]
+    assert evaluate_cli.main([*words, "--lives", "66", *hp, "--tensorboard-log", str(tmp_path)]) == 0  # 2 x 33
+    home = tmp_path / "Labyrinth-Depth4-v0"
+    names = [f"lifetime-table-bytes-{size}{end}" for size in (2000, 4000) for end in ("", "-round-2")]
+    assert sorted(folder.name for folder in home.iterdir()) == names
+    for name in names:
+        events = EventAccumulator(str(home / name)).Reload()
+        assert [point.step for point in events.Scalars("rollout/reward_rate")] == [200, 400]
 
 
 def test_a_misspelt_folder_is_not_passed_over(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ import envs
 from agents import lifetime, lifetime_memory
 from agents.codes import empty_percept
 from agents.lattice import Lattice, features, read, write
+from agents.life import NO_PLAN, LifetimeConfig
 from agents.situations import suppose
 from agents.superposition import SuperposedMemory
+from envs.world import row as row_of
 from experiments import labyrinth_scores
 from experiments.budget import bill
 
@@ -346,6 +348,83 @@ def test_more_lives_than_the_agent_was_made_for_are_refused(name: str) -> None:
         agents.make(name, "Labyrinth-v0").predict(many.reset(0))
 
 
+WORLDS = [
+    "Labyrinth-Depth4-v0",
+    "Labyrinth-Local-Bout-v0",
+    "DarkKeyDoor-4-Relayout200-v0",
+    "BraidedMaze-11-v0",
+    "Atlas-S11-K2-v0",
+]
+
+
+def acted(agent: Any, world: envs.World, lives: slice, state: Any = None, single: bool = False) -> np.ndarray:
+    """Actions of some lives over time, (T, B)."""
+    obs, actions, taken = world.reset(5), np.zeros(world.num_envs, np.int64), []
+    for _ in range(60):
+        given = {k: v[lives] for k, v in obs.items()} if isinstance(obs, dict) else obs[lives]
+        action, state = agent.predict(row_of(given, 0) if single else given, state)
+        assert np.shape(action) == (() if single else (len(actions[lives]),))
+        actions[lives] = action
+        taken.append(actions[lives].copy())
+        obs = world.step(actions).obs
+    return np.array(taken)
+
+
+@pytest.mark.parametrize("name", ["lifetime-table", "successor"])
+@pytest.mark.parametrize("env_id", WORLDS)
+def test_a_batch_may_be_one_observation_or_part_of_the_world(name: str, env_id: str) -> None:
+    world, alone = envs.make(env_id, 3), envs.make(env_id, 1)
+    all_of_them = acted(agents.make(name, world), world, slice(3))
+    np.testing.assert_array_equal(acted(agents.make(name, world), world, slice(2))[:, 0], all_of_them[:, 0])
+    one = acted(agents.make(name, alone), alone, slice(1), single=True)
+    np.testing.assert_array_equal(one[:, 0], all_of_them[:, 0])
+
+
+@pytest.mark.parametrize("name", ["lifetime-table", "endotaxis"])
+@pytest.mark.parametrize("env_id", WORLDS)
+def test_an_initial_state_is_an_empty_life(name: str, env_id: str) -> None:
+    world = envs.make(env_id, 2)
+    given, none = agents.make(name, world), agents.make(name, world)
+    actions = acted(given, world, slice(2), given.initial_state(2))
+    np.testing.assert_array_equal(actions, acted(none, world, slice(2)))
+    assert given.stats() == none.stats()
+
+
+@pytest.mark.parametrize("name", ["lifetime", "endotaxis"])
+def test_a_state_of_other_lives_or_settings_is_refused(name: str) -> None:
+    world = envs.make("Labyrinth-Depth4-v0", 4)
+    agent, other = agents.make(name, world), agents.make(name, world, queue=7)
+    for state, lives in ((agent.initial_state(2), 2), (other.initial_state(4), 4)):
+        with pytest.raises(ValueError, match=f"one of {lives} lives, .* 4 are observed: begin with state=None"):
+            agent.predict(world.reset(0), state)
+
+
+def test_an_observation_of_another_world_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"an observation has the shape \(4,\)"):
+        agents.make("lifetime", "DarkKeyDoor-4-v0").predict(np.zeros((1, 5), np.float32))
+
+
+def test_the_signal_of_endotaxis_does_not_diverge_in_an_open_room() -> None:
+    world = envs.make("DarkKeyDoor-8-v0", 2, life=1_000)
+    usual, lower = agents.make("endotaxis", world), agents.make("endotaxis", world, gamma=0.25)
+    (doors, state), (doors_lower, _) = (play(agent, world, 600) for agent in (usual, lower))
+    assert np.abs(state.signal).max() < 100
+    np.testing.assert_array_equal(doors["door"], doors_lower["door"])
+
+
+def test_an_agent_that_cannot_place_itself_plans_nothing() -> None:
+    world = envs.make("Labyrinth-Depth4-v0", 2)
+    agent = lifetime.build(LifetimeConfig(tolerance=-1.0), world)  # no guard is as near as that: nothing is known
+    _, state = play(agent, world, 50)
+    assert agent.vitals(state)["unplanned"] == 1 and (state.drive == NO_PLAN).all()
+    with pytest.raises(ValueError, match="'tolerance' must be at least 0, got -1"):
+        agents.make("lifetime", world, tolerance=-1.0)
+
+
+def test_gamma_of_a_training_is_not_that_of_a_life() -> None:
+    assert agents.make("endotaxis", "Labyrinth-Depth4-v0").config.gamma == 0.3
+
+
 def test_what_was_forgotten_is_not_known() -> None:
     world = envs.make("DarkKeyDoor-4-Relayout200-v0", 4, life=1_200)
     agent = agents.make("lifetime-table", world)
@@ -358,5 +437,7 @@ def test_faults_are_named() -> None:
         agents.make("lifetime", "Recall-N8-D16-v0")
     with pytest.raises(ValueError, match="at least 160 bytes, got 10"):
         agents.make("lifetime-table", "Labyrinth-v0", bytes=10)
+    with pytest.raises(ValueError, match=r"--hp\.ball must be at least 4 here, a place and its neighbours, got 3"):
+        agents.make("lifetime", "Labyrinth-v0", ball=3)
     with pytest.raises(ValueError, match="multiple of 2 here"):
         agents.make("lifetime", "Labyrinth-v0", dim=7)

@@ -16,6 +16,7 @@ from envs.grid_world import GridWorld
 from envs.maze_view import WALL
 from envs.oracle import has_oracle
 from envs.vec import WorldVecEnv
+from envs.world import row
 from experiments import bounds
 from experiments.compare import Settings, play
 
@@ -106,6 +107,17 @@ def test_stable_baselines_evaluates_reflexes() -> None:
     world = envs.make("Recall-N8-D0-v0", 4)
     mean, _ = evaluate_policy(agents.make("oracle", world), WorldVecEnv(world), n_eval_episodes=8)
     assert mean == 8.0
+
+
+def test_a_reflex_takes_what_its_world_shows() -> None:
+    one, four = envs.make("DarkKeyDoor-4-v0", 1), envs.make("DarkKeyDoor-4-v0", 4)
+    actions, _ = agents.make("never-reverse", one).predict(row(one.reset(0), 0))
+    assert actions.shape == ()
+    agent, obs = agents.make("never-reverse", four), four.reset(0)
+    with pytest.raises(ValueError, match="a world of 4 environments, got observations of 3 and a state of 4"):
+        agent.predict(np.asarray(obs)[:3])
+    with pytest.raises(ValueError, match="observations of 4 and a state of 1: pass the world itself"):
+        agent.predict(obs, agents.make("never-reverse", one).initial_state())
 
 
 def test_the_door_takes_reflexes_by_name(capsys: pytest.CaptureFixture[str]) -> None:
