@@ -36,13 +36,13 @@ plan, in hours.
   `tuned-recall` and `memory` they are not dropped (`controller_dropout` 0), and nowhere those of `slots`.
 * **Costs**: [comparison.md](comparison.md) says how they are counted. The same seconds for everyone (`timed-*`) are of
   the wall clock: in `timed-rewrite` one run at a time, while other work kept the second core busy, in the others two
-  runs side by side, all agents seed by seed, so that a slower hour of the machine is everyone's. CPU seconds are of
-  shared machines, which were up to three times slower at times. The bill by which `transformer` was given its steps
-  left out its attention while it acts, but for 4x to 64x and two seeds of 1x in `equal-keydoor`: it had half a per cent
-  to 4 % more steps than its budget pays for, and its FLOPs are printed as they are. That of `sb3-recurrent` did not
-  count that its LSTMs are differentiated through time: it had a quarter to a third more than its budget in
-  `equal-recall`, `equal-rewrite` and `equal-memory`, counted again in the tables; the padding of its sequences is not
-  counted.
+  runs side by side, all agents seed by seed, so that a slower hour of the machine is everyone's; but the sb3 agents in
+  an hour of their own, and they end with the update that is under way when the time is over. CPU seconds are of shared
+  machines, which were up to three times slower at times. The bill by which `transformer` was given its steps left out
+  its attention while it acts, but for 4x to 64x and two seeds of 1x in `equal-keydoor`: it had half a per cent to 4 %
+  more steps than its budget pays for, and its FLOPs are printed as they are. That of `sb3-recurrent` did not count that
+  its LSTMs are differentiated through time: it had a quarter to a third more than its budget in `equal-recall`,
+  `equal-rewrite` and `equal-memory`, counted again in the tables; the padding of its sequences is not counted.
 * **Machines**: all of `timed-rewrite`, and `superposed` where it drops controllers but in `timed-recall` and
   `timed-memory`, ran on an Intel Xeon, which is faster than the EPYC.
 
