@@ -43,8 +43,8 @@ plan, in hours.
   more steps than its budget pays for, and its FLOPs are printed as they are. That of `sb3-recurrent` did not count that
   its LSTMs are differentiated through time: it had a quarter to a third more than its budget in `equal-recall`,
   `equal-rewrite` and `equal-memory`, counted again in the tables; the padding of its sequences is not counted.
-* **Machines**: all of `timed-rewrite`, and `superposed` where it drops controllers but in `timed-recall` and
-  `timed-memory`, ran on an Intel Xeon, which is faster than the EPYC.
+* **Machines**: all of `timed-rewrite`, and `superposed` where it drops controllers but in `equal-treasure-long`,
+  `timed-recall` and `timed-memory`, ran on an Intel Xeon, which is faster than the EPYC.
 
 All verdicts, by whether the intervals of `superposed` and of another overlap; each stands below its table again:
 """
